@@ -1,0 +1,1 @@
+"""A trained model on disk: architecture in code, manifest, digest, signature, thresholds, runtimes."""

@@ -1,0 +1,1 @@
+"""Network architectures, defined in code; bundles carry weights only."""

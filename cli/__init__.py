@@ -1,0 +1,1 @@
+"""The lungwatch command, one module a command group."""

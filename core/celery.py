@@ -1,0 +1,81 @@
+"""The Celery app and the names of its queues. Tasks register themselves with `shared_task` where they live.
+
+A message is a doorbell: it says that there is work and carries at most an
+opaque id. The ledger alone knows what the work is, so a message lost, doubled
+or delayed costs seconds and never a study (docs/decisions/0003-doorbells.md).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from celery import Celery
+from celery.schedules import crontab
+
+if TYPE_CHECKING:
+    from core.settings import Settings
+
+
+class Queue(StrEnum):
+    """Queues, by what their bell announces."""
+
+    CLASSIFY = "classify"
+    DELIVER = "deliver"
+    MAINTENANCE = "maintenance"
+    TRAINING = "training"
+
+
+RING_CLASSIFY: Final = "lungwatch.classify"
+RECONCILE: Final = "lungwatch.reconcile"
+
+# A publish must give up well inside promise 3's six seconds, whatever the broker does.
+_SOCKET_SECONDS: Final = 2.0
+_TRANSPORT_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "redis": {
+        "socket_timeout": _SOCKET_SECONDS,
+        "socket_connect_timeout": _SOCKET_SECONDS,
+        "socket_keepalive": True,
+        "visibility_timeout": 3600,
+    },
+    "rediss": {"socket_timeout": _SOCKET_SECONDS, "socket_connect_timeout": _SOCKET_SECONDS},
+    "amqp": {
+        "confirm_publish": True,
+        "connect_timeout": _SOCKET_SECONDS,
+        "read_timeout": _SOCKET_SECONDS,
+        "write_timeout": _SOCKET_SECONDS,
+    },
+    "amqps": {"confirm_publish": True, "connect_timeout": _SOCKET_SECONDS},
+}
+
+
+def make_app(settings: Settings) -> Celery:
+    """Build the app for one process; the caller hands it to a worker, beat or a publisher."""
+    url = settings.broker_url.get_secret_value()
+    app = Celery("lungwatch", broker=url, set_as_current=True)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        result_backend=None,
+        task_ignore_result=True,
+        task_default_queue=Queue.CLASSIFY.value,
+        task_routes={
+            RING_CLASSIFY: {"queue": Queue.CLASSIFY.value},
+            RECONCILE: {"queue": Queue.MAINTENANCE.value},
+        },
+        worker_pool="solo",
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_send_task_events=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=_SOCKET_SECONDS,
+        broker_transport_options=_TRANSPORT_OPTIONS.get(url.partition(":")[0], {}),
+        task_publish_retry=False,
+        enable_utc=True,
+        beat_schedule={
+            "reconcile-daily": {"task": RECONCILE, "schedule": crontab(hour=str(settings.reconcile_hour), minute="0")},
+        },
+        imports=("worker.tasks",),
+    )
+    return app

@@ -1,0 +1,60 @@
+"""Writing files so that a crash leaves either the old content, the new content or a stray temporary."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable: a rename survives power loss only after this."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directories(directory: Path, mode: int = 0o750) -> None:
+    """Create a directory and its parents, and make each new name durable."""
+    missing = []
+    while not directory.exists():
+        missing.append(directory)
+        directory = directory.parent
+    for new in reversed(missing):
+        new.mkdir(mode=mode, exist_ok=True)
+        sync_directory(new.parent)
+
+
+def write_durably(path: Path, content: bytes, mode: int = 0o640) -> None:
+    """Write a whole file: temporary in the same directory, fsync, rename, fsync of the directory."""
+    make_directories(path.parent)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def move_durably(source: Path, destination: Path) -> None:
+    """Rename within one file system and make both directories' names durable.
+
+    Repeating it after a crash is safe: a source that is gone while the
+    destination exists counts as moved.
+    """
+    make_directories(destination.parent)
+    try:
+        source.rename(destination)
+    except FileNotFoundError:
+        if not destination.exists():
+            raise
+    sync_directory(destination.parent)
+    sync_directory(source.parent)

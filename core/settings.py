@@ -1,0 +1,198 @@
+"""Every setting, read once a process from ``LUNGWATCH_…`` and ``.env``, then passed down frozen.
+
+`.env.example` documents each of them; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.errors import Misconfigured
+
+_MEGABYTE: Final = 1 << 20
+_GIGABYTE: Final = 1 << 30
+
+
+class OutsideIntendedUse(StrEnum):
+    """What to do with an image the model was not made for."""
+
+    WITHHOLD = "withhold"
+    ANNOTATE = "annotate"
+
+
+class RuntimeChoice(StrEnum):
+    """Which runtime classifies: AUTO takes TensorFlow where it sees a GPU, else LiteRT."""
+
+    AUTO = "auto"
+    LITERT = "litert"
+    KERAS = "keras"
+
+
+def _split(value: object) -> object:
+    """Let a list be written as ``a,b,c``."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class Settings(BaseSettings):
+    """The frozen settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LUNGWATCH_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        secrets_dir=None,
+    )
+
+    # where things are kept
+    data_dir: Path = Field(Path("data"), description="Spool, stored files, masters, bundles and the SQLite ledger.")
+    database_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL; unset means SQLite in the data directory, one host only."
+    )
+    database_password_file: Path | None = Field(
+        None, description="File whose content replaces the password in the database URL (container secrets)."
+    )
+    broker_url: SecretStr = Field(
+        description="redis://… or amqp://…; memory:// keeps Celery inside one process and workers look by themselves.",
+    )
+
+    # DICOM listener
+    ae_title: str = Field("LUNGWATCH", description="Our AE title.", min_length=1, max_length=16)
+    listen_host: str = Field("0.0.0.0", description="Address the listener binds.")  # noqa: S104 - a PACS is elsewhere
+    listen_port: int = Field(11112, description="Port the listener binds; 0 lets the system choose.", ge=0, le=65535)
+    listener_name: str = Field(
+        "listener",
+        description="Name of this listener's spool; one a listener host.",
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$",
+    )
+    maximum_pdu_size: int = Field(
+        128 * 1024, description="Largest P-DATA PDU we ask for, bytes.", ge=4096, le=_MEGABYTE
+    )
+    maximum_message_size: int = Field(128 * _MEGABYTE, description="Largest instance accepted, bytes.", ge=_MEGABYTE)
+    maximum_associations: int = Field(64, description="Associations served at once.", ge=1)
+    network_timeout: float = Field(60.0, description="Seconds an association may be idle.", gt=0)
+    free_space_fraction: float = Field(0.10, description="Refuse (0xA700) below this share of the disk.", ge=0, lt=1)
+    free_space_bytes: int = Field(5 * _GIGABYTE, description="Refuse (0xA700) below this many bytes.", ge=0)
+    drain_timeout: float = Field(30.0, description="Seconds that associations in flight may take after SIGTERM.", gt=0)
+
+    # registrar
+    registrar_interval: float = Field(0.1, description="Seconds between looks into the spool.", gt=0)
+    registrar_batch: int = Field(500, description="Receipts inserted in one transaction.", ge=1)
+
+    # scope
+    modalities: Annotated[tuple[str, ...], NoDecode] = Field(("CR", "DX"), description="Modality (0008,0060) in scope.")
+    chest_synonyms: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("CHEST", "THORAX", "LUNG", "LUNGS", "RIBS", "CHEST_PA", "CHEST_AP"),
+        description="BodyPartExamined (0018,0015) values that mean chest.",
+    )
+    outside_intended_use: OutsideIntendedUse = Field(
+        OutsideIntendedUse.WITHHOLD, description="withhold: OUT_OF_SCOPE(AGE); annotate: classify and mark."
+    )
+
+    # pixels
+    maximum_decoded_bytes: int = Field(
+        512 * _MEGABYTE, description="Header budget: rows x columns x samples x bytes x frames.", ge=_MEGABYTE
+    )
+
+    # worker
+    batch_size: int = Field(16, description="Receipts claimed at once.", ge=1, le=1024)
+    lease_seconds: float = Field(120.0, description="How long a claim holds without renewal.", gt=0)
+    maximum_attempts: int = Field(3, description="Starts before an image is quarantined.", ge=1, le=10)
+    idle_poll_seconds: float = Field(1.0, description="How often an idle worker looks without a bell.", gt=0)
+    helper_processes: int = Field(1, description="Decode processes a worker.", ge=1, le=64)
+    helper_seconds: float = Field(25.0, description="Wall time one image may take in a helper.", gt=0)
+    helper_cpu_seconds: int = Field(60, description="Processor time a helper may use for one image.", ge=1)
+    helper_memory_bytes: int = Field(3 * _GIGABYTE, description="Address space of a helper.", ge=512 * _MEGABYTE)
+    helper_images: int = Field(500, description="Images after which a helper is replaced.", ge=1)
+    runtime: RuntimeChoice = Field(RuntimeChoice.AUTO, description="auto, litert or keras.")
+    runtime_threads: int = Field(1, description="Threads LiteRT uses.", ge=1, le=64)
+    champion_poll_seconds: float = Field(10.0, description="How often a worker asks which model is champion.", gt=0)
+    heartbeat_seconds: float = Field(10.0, description="How often each process writes that it lives.", gt=0)
+
+    # decisions
+    site_prevalence: float | None = Field(
+        None, description="Share of pneumonia among your studies; unset means the training prevalence.", gt=0, lt=1
+    )
+    settle_seconds: float = Field(60.0, description="Quiet time after a study's last image before it settles.", ge=0)
+    overdue_seconds: float = Field(900.0, description="Age at which an unfinished image is called overdue.", gt=0)
+    sweep_seconds: float = Field(5.0, description="How often workers settle studies and sweep expired leases.", gt=0)
+    audit_share: float = Field(0.02, description="Share of unflagged studies drawn for blind review.", ge=0, le=1)
+    audit_flagged_share: float = Field(0.02, description="Share of flagged studies mixed into it.", ge=0, le=1)
+    audit_key: SecretStr = Field(SecretStr("lungwatch"), description="Key of the audit draw; choose your own.")
+    store_patient_name: bool = Field(False, description="Keep PatientName (0010,0010) in the ledger.")
+
+    # models
+    bundle_dir: Path | None = Field(None, description="Where bundles lie; unset means bundles/ in the data directory.")
+    signing_key_file: Path | None = Field(
+        None, description="Ed25519 private key (PEM) that signs new bundles; only where training runs."
+    )
+    trusted_keys_dir: Path | None = Field(
+        None, description="Ed25519 public keys (PEM) accepted beside the pinned release key."
+    )
+
+    # beat
+    reconcile_hour: int = Field(5, description="Local hour of the daily reconciliation.", ge=0, le=23)
+
+    # logging
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_json: bool = Field(True, description="One JSON object a line; false for a person's terminal.")
+
+    _split_lists = field_validator("modalities", "chest_synonyms", mode="before")(_split)
+
+    @field_validator("ae_title")
+    @classmethod
+    def _printable_ae(cls, value: str) -> str:
+        # PS3.5 6.2, AE: no backslash, no control characters, not only spaces
+        if not value.strip() or "\\" in value or not value.isascii() or not value.isprintable():
+            message = "an AE title is 1 to 16 printable ASCII characters without backslash"
+            raise ValueError(message)
+        return value.strip()
+
+    @model_validator(mode="after")
+    def _lease_outlives_helpers(self) -> Self:
+        if self.lease_seconds <= 2 * self.helper_seconds:
+            message = "lease_seconds must be more than twice helper_seconds, or claims expire under a working helper"
+            raise ValueError(message)
+        return self
+
+    @property
+    def bundles(self) -> Path:
+        """Where bundles are installed."""
+        return self.bundle_dir or self.data_dir / "bundles"
+
+    @property
+    def masters(self) -> Path:
+        """Where master images are kept."""
+        return self.data_dir / "masters"
+
+    @property
+    def has_broker(self) -> bool:
+        """Whether doorbells cross processes."""
+        return not self.broker_url.get_secret_value().startswith("memory:")
+
+
+def load() -> Settings:
+    """Read the settings.
+
+    Raises
+    ------
+    Misconfigured
+        Naming each variable that is wrong, without its value where it may be a secret.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_input=False, include_url=False):
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            lines.append(f"LUNGWATCH_{name}: {problem['msg']}" if name else problem["msg"])
+        message = "settings are wrong (environment or .env): " + "; ".join(lines)
+        raise Misconfigured(message) from None

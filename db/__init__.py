@@ -1,0 +1,1 @@
+"""The ledger: tables, states and their legal moves, claims, queries, views and migrations."""

@@ -1,0 +1,208 @@
+"""Declarative base, engine and the two databases' differences: time, transactions, durability."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Engine,
+    MetaData,
+    TypeDecorator,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.sql.functions import FunctionElement
+
+from core.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.sql.compiler import SQLCompiler
+
+    from core.settings import Settings
+
+_CONNECT_SECONDS: Final = 3
+_SQLITE_BUSY_SECONDS: Final = 10
+_SQLITE_TIME: Final = "%Y-%m-%d %H:%M:%S.%f"
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware time: ``timestamptz`` on PostgreSQL, sortable UTC text with microseconds on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = "times in the ledger are aware; got a naive one"
+            raise ValueError(message)
+        return value.astimezone(UTC) if dialect.name != "sqlite" else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class database_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
+    """The database's clock, plus some seconds: hosts may disagree about time, a lease must not.
+
+    Parameters
+    ----------
+    seconds : float, optional
+        Offset from now.
+    """
+
+    type = Moment()
+    inherit_cache = False
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__()
+        self.seconds = float(seconds)
+
+
+@compiles(database_now, "postgresql")
+def _postgresql_now(element: database_now, _: SQLCompiler, **__: Any) -> str:
+    return f"(clock_timestamp() + make_interval(secs => {element.seconds!r}))"
+
+
+@compiles(database_now, "sqlite")
+def _sqlite_now(element: database_now, _: SQLCompiler, **__: Any) -> str:
+    # the form Moment stores; SQLite's clock gives milliseconds
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.seconds:+.3f} seconds')"
+
+
+def vocabulary_check(column: str, words: type[StrEnum]) -> CheckConstraint:
+    """Hold a text column to a vocabulary."""
+    values = ", ".join(f"'{word.value}'" for word in words)
+    return CheckConstraint(f"{column} IN ({values})", name=column)
+
+
+class Words(TypeDecorator[StrEnum]):
+    """A `StrEnum` stored by value; pair it with `vocabulary_check`."""
+
+    from sqlalchemy import String as impl  # noqa: N813 - the name TypeDecorator asks for
+
+    cache_ok = True
+
+    def __init__(self, words: type[StrEnum]) -> None:
+        super().__init__(32)
+        self.words = words
+
+    def process_bind_param(self, value: StrEnum | str | None, dialect: Dialect) -> str | None:
+        return None if value is None else self.words(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
+        return None if value is None else self.words(value)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables; names constraints so that migrations can find them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own hook
+        datetime: Moment(),
+        dict[str, Any]: JSON(),
+        list[str]: JSON(),
+    }
+
+    def __repr__(self) -> str:
+        # never the columns: they hold identifiers and reach logs through reprs
+        return f"<{type(self).__name__} {getattr(self, 'id', None)}>"
+
+
+def database_url(settings: Settings) -> str:
+    """Return the SQLAlchemy URL in force: PostgreSQL where one is set, else SQLite in the data directory."""
+    if settings.database_url is None:
+        return f"sqlite+pysqlite:///{settings.data_dir.resolve() / 'lungwatch.db'}"
+    try:
+        url = make_url(settings.database_url.get_secret_value())
+    except ArgumentError:
+        message = "LUNGWATCH_DATABASE_URL is not a database URL; use postgresql+psycopg://user@host/name"
+        raise Misconfigured(message) from None
+    if url.drivername in {"postgresql", "postgres"}:
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in {"postgresql", "sqlite"}:
+        message = f"LUNGWATCH_DATABASE_URL names {url.get_backend_name()}; only postgresql and sqlite are supported"
+        raise Misconfigured(message)
+    if settings.database_password_file is not None:
+        try:
+            url = url.set(password=settings.database_password_file.read_text().strip())
+        except OSError:
+            message = f"LUNGWATCH_DATABASE_PASSWORD_FILE cannot be read: {settings.database_password_file}"
+            raise Misconfigured(message) from None
+    return url.render_as_string(hide_password=False)
+
+
+def make_engine(settings: Settings) -> Engine:
+    """Open the ledger's engine; nothing is connected yet.
+
+    Raises
+    ------
+    Misconfigured
+        If the URL is wrong or its driver is not installed.
+    """
+    url = database_url(settings)
+    if url.startswith("sqlite"):
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(url, connect_args={"timeout": _SQLITE_BUSY_SECONDS})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+        return engine
+    try:
+        return create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=4,
+            connect_args={
+                "connect_timeout": _CONNECT_SECONDS,
+                # a hung server must not hang us: a dead peer shows after about 20 s
+                "keepalives_idle": 10,
+                "keepalives_interval": 3,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 20_000,
+                "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC",
+            },
+        )
+    except ModuleNotFoundError:
+        message = "PostgreSQL needs its driver: pip install 'lungwatch[postgres]'"
+        raise Misconfigured(message) from None
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    # the driver's own transaction handling begins too late and loses updates; we begin ourselves
+    connection.isolation_level = None  # type: ignore[attr-defined]
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: Any) -> None:
+    # a deferred transaction that turns into a writer fails at once with "database is locked"
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def make_sessions(engine: Engine) -> sessionmaker[Session]:
+    """Return the factory of sessions; use as ``with sessions.begin() as session``."""
+    return sessionmaker(engine, expire_on_commit=False)

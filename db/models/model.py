@@ -1,0 +1,69 @@
+"""The registry of models, which one is champion, and which one each process serves."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.base import Base, Words, vocabulary_check
+from db.vocabulary import ModelOrigin, ProcessKind
+
+
+class ModelVersion(Base):
+    """A bundle we know: its digest here is what its files are verified against before any parser opens them."""
+
+    __tablename__ = "model_version"
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        UniqueConstraint("bundle_digest"),
+        vocabulary_check("origin", ModelOrigin),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(64))
+    origin: Mapped[ModelOrigin] = mapped_column(Words(ModelOrigin))
+    bundle_digest: Mapped[str] = mapped_column(String(64), doc="SHA-256 of manifest.json, which lists every file's.")
+    location: Mapped[str] = mapped_column(String(255), doc="Directory below the bundles directory, or 'starter'.")
+    architecture: Mapped[str] = mapped_column(String(64))
+    preprocess_digest: Mapped[str] = mapped_column(String(64))
+    threshold: Mapped[float]
+    manifest: Mapped[dict[str, Any]] = mapped_column(doc="manifest.json as data, for queries.")
+    registered_at: Mapped[datetime]
+
+
+class Champion(Base):
+    """The model in service: one row, replaced by compare-and-swap on the fencing token."""
+
+    __tablename__ = "champion"
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, default=1)
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
+    fencing_token: Mapped[int] = mapped_column(default=1, doc="Counts up with each change.")
+    since: Mapped[datetime]
+
+
+class Heartbeat(Base):
+    """The last sign of life of a process."""
+
+    __tablename__ = "heartbeat"
+    __table_args__ = (UniqueConstraint("process"), vocabulary_check("kind", ProcessKind))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    process: Mapped[str] = mapped_column(String(64), doc="Random name of one run of one process.")
+    kind: Mapped[ProcessKind] = mapped_column(Words(ProcessKind))
+    host: Mapped[str] = mapped_column(String(255))
+    pid: Mapped[int]
+    listener: Mapped[str | None] = mapped_column(String(32), doc="REGISTRAR: whose spool it registers.")
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    stopped_at: Mapped[datetime | None] = mapped_column(doc="Set by an orderly stop.")
+    horizon: Mapped[datetime | None] = mapped_column(doc="REGISTRAR: everything received before this is registered.")
+    model_version_id: Mapped[int | None] = mapped_column(
+        ForeignKey("model_version.id"), doc="WORKER: the model it serves."
+    )
+    problem: Mapped[str | None] = mapped_column(String(200), doc="Why it cannot work now, for a person.")

@@ -1,0 +1,42 @@
+"""What a model said of an image, with everything needed to say it again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.base import Base, Words, vocabulary_check
+from db.vocabulary import Outcome
+
+
+class Prediction(Base):
+    """One effective result per (image, revision, model, preprocessing); never updated."""
+
+    __tablename__ = "prediction"
+    __table_args__ = (
+        UniqueConstraint("image_id", "image_revision", "model_version_id", "preprocess_digest"),
+        vocabulary_check("outcome", Outcome),
+        Index("ix_prediction_model_version_id", "model_version_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    image_revision: Mapped[int]
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
+    preprocess_digest: Mapped[str] = mapped_column(String(64), doc="Digest of the bundle's PreprocessSpec.")
+    master_digest: Mapped[str] = mapped_column(String(64))
+    input_digest: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[Outcome] = mapped_column(Words(Outcome))
+    reason: Mapped[str | None] = mapped_column(String(64), doc="Coded reason of NO_RESULT.")
+    score: Mapped[float | None] = mapped_column(
+        doc="The model's own output for pneumonia, 0 to 1; empty if not finite."
+    )
+    probability: Mapped[float | None] = mapped_column(doc="Calibrated, at `prevalence`.")
+    prevalence: Mapped[float | None] = mapped_column(doc="Prevalence the probability is for.")
+    prevalence_offset: Mapped[float | None] = mapped_column(doc="Log-odds added for the site's prevalence.")
+    threshold: Mapped[float] = mapped_column(doc="On `score`.")
+    runtime: Mapped[str] = mapped_column(String(32))
+    code_version: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[datetime]

@@ -1,0 +1,120 @@
+"""The words the ledger stores, and which state may follow which.
+
+Every vocabulary is stored by value and held by a CHECK constraint.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from core.errors import LungwatchError
+
+
+class ReceiptState(StrEnum):
+    """What became of one acknowledged instance. All but PENDING are terminal."""
+
+    PENDING = "PENDING"
+    CLASSIFIED = "CLASSIFIED"
+    OUT_OF_SCOPE = "OUT_OF_SCOPE"
+    DUPLICATE = "DUPLICATE"
+    HEADER_REVISION = "HEADER_REVISION"
+    CONFLICT = "CONFLICT"
+    QUARANTINED = "QUARANTINED"
+
+
+LEGAL_MOVES: Final[dict[ReceiptState, frozenset[ReceiptState]]] = {
+    # docs/architecture.md, "A receipt's life". A person may put a quarantined one back (`quarantine retry`).
+    ReceiptState.PENDING: frozenset(set(ReceiptState) - {ReceiptState.PENDING}),
+    ReceiptState.CLASSIFIED: frozenset(),
+    ReceiptState.OUT_OF_SCOPE: frozenset(),
+    ReceiptState.DUPLICATE: frozenset(),
+    ReceiptState.HEADER_REVISION: frozenset(),
+    ReceiptState.CONFLICT: frozenset(),
+    ReceiptState.QUARANTINED: frozenset({ReceiptState.PENDING}),
+}
+TERMINAL: Final = frozenset(set(ReceiptState) - {ReceiptState.PENDING})
+
+
+class IllegalMove(LungwatchError):
+    """A state would follow one that it may not follow."""
+
+
+def check_move(old: ReceiptState, new: ReceiptState) -> None:
+    """Raise `IllegalMove` unless `new` may follow `old`."""
+    if new not in LEGAL_MOVES[old]:
+        message = f"a receipt that is {old} cannot become {new}; see db/vocabulary.py"
+        raise IllegalMove(message)
+
+
+class Outcome(StrEnum):
+    """What we say of an image or a study. Never "normal"."""
+
+    SUSPECTED = "SUSPECTED"
+    NOT_SUSPECTED = "NOT_SUSPECTED"
+    NO_RESULT = "NO_RESULT"
+    OUT_OF_SCOPE = "OUT_OF_SCOPE"
+    PENDING = "PENDING"
+
+
+# A study takes the first of these that any of its images has: a missing result must never hide behind a negative.
+OUTCOME_PRECEDENCE: Final = (
+    Outcome.SUSPECTED,
+    Outcome.NO_RESULT,
+    Outcome.PENDING,
+    Outcome.NOT_SUSPECTED,
+    Outcome.OUT_OF_SCOPE,
+)
+
+
+class FlagKind(StrEnum):
+    """Why a study waits for a reader."""
+
+    SUSPECTED = "SUSPECTED"
+    UNCERTAIN = "UNCERTAIN"
+    UNFAMILIAR = "UNFAMILIAR"
+    POOR_IMAGE = "POOR_IMAGE"
+    CONFLICT = "CONFLICT"
+    NO_RESULT = "NO_RESULT"
+    OVERDUE = "OVERDUE"
+    AUDIT = "AUDIT"
+
+
+# Smaller is sooner. OVERDUE is computed by the views from `receipt.due_at`, so it shows even when nothing runs.
+FLAG_PRIORITY: Final[dict[FlagKind, int]] = {
+    FlagKind.SUSPECTED: 10,
+    FlagKind.OVERDUE: 20,
+    FlagKind.NO_RESULT: 30,
+    FlagKind.CONFLICT: 40,
+    FlagKind.UNCERTAIN: 50,
+    FlagKind.UNFAMILIAR: 60,
+    FlagKind.POOR_IMAGE: 70,
+    FlagKind.AUDIT: 80,
+}
+
+
+class Urgency(StrEnum):
+    """In which order receipts are claimed."""
+
+    URGENT = "URGENT"
+    ROUTINE = "ROUTINE"
+    RESCORE = "RESCORE"
+
+
+URGENCY_RANK: Final[dict[Urgency, int]] = {Urgency.URGENT: 0, Urgency.ROUTINE: 10, Urgency.RESCORE: 20}
+
+
+class ProcessKind(StrEnum):
+    """Who writes heartbeats."""
+
+    LISTENER = "LISTENER"
+    REGISTRAR = "REGISTRAR"
+    WORKER = "WORKER"
+    BEAT = "BEAT"
+
+
+class ModelOrigin(StrEnum):
+    """Where a model version came from."""
+
+    STARTER = "STARTER"
+    TRAINED = "TRAINED"

@@ -1,0 +1,1 @@
+"""The front door: C-STORE SCP, and the registrar that writes receipts."""

@@ -1,0 +1,1 @@
+"""Stored values from pixel data, one small module a family of transfer syntaxes."""

@@ -1,0 +1,1 @@
+"""Data sets, fitting, calibration, evaluation, and the bundles that come of them."""
