@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     audit_share: float = Field(0.02, description="Share of unflagged studies drawn for blind review.", ge=0, le=1)
     audit_flagged_share: float = Field(0.02, description="Share of flagged studies mixed into it.", ge=0, le=1)
     audit_key: SecretStr = Field(SecretStr("lungwatch"), description="Key of the audit draw; choose your own.")
-    store_patient_name: bool = Field(False, description="Keep PatientName (0010,0010) in the ledger.")
+    store_patient_name: bool = Field(default=False, description="Keep PatientName (0010,0010) in the ledger.")
 
     # models
     bundle_dir: Path | None = Field(None, description="Where bundles lie; unset means bundles/ in the data directory.")
@@ -143,7 +143,7 @@ class Settings(BaseSettings):
 
     # logging
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    log_json: bool = Field(True, description="One JSON object a line; false for a person's terminal.")
+    log_json: bool = Field(default=True, description="One JSON object a line; false for a person's terminal.")
 
     _split_lists = field_validator("modalities", "chest_synonyms", mode="before")(_split)
 

@@ -53,12 +53,12 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The entry as the ledger stores it."""
+        """Return the entry as the ledger stores it."""
         return f"{self.incarnation}-{self.sequence:010d}-{self.sha256}"
 
     @property
     def file_name(self) -> str:
-        """The entry as a file name."""
+        """Return the entry as a file name."""
         return self.name + SUFFIX
 
     @classmethod
@@ -96,17 +96,17 @@ class Spool:
 
     @property
     def root(self) -> Path:
-        """This listener's own directory."""
+        """Return this listener's own directory."""
         return self.data / "spool" / self.listener
 
     @property
     def temporary(self) -> Path:
-        """Files being written."""
+        """Return where files are being written."""
         return self.root / "tmp"
 
     @property
     def new(self) -> Path:
-        """Acknowledged files whose receipt is not terminal."""
+        """Return where acknowledged files lie whose receipt is not terminal yet."""
         return self.root / "new"
 
     def path(self, entry: Entry) -> Path:
