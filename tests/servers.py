@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -11,6 +12,8 @@ import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from tests.programs import require
 from tests.waiting import wait_until
@@ -80,33 +83,52 @@ class Server:
         """Stop it for good or until `start`."""
         if self.process is not None and self.process.poll() is None:
             self.resume()
-            self.process.send_signal(self.stop_signal)
+            os.killpg(self.process.pid, self.stop_signal)
             try:
                 self.process.wait(15)
             except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+                self.kill()
 
     def kill(self) -> None:
         """Kill it without a chance to tidy up."""
         assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
+        self._signal_all(signal.SIGKILL)
         self.process.wait()
 
     def hang(self) -> None:
         """Stop all of its processes without closing a socket: a black hole."""
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGSTOP)
+        self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Undo `hang`."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: int) -> None:
+        # a PostgreSQL backend and RabbitMQ's port mapper leave the process group: find them by family and by home
         assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGCONT)
+        family = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
+        for process in [*family, *_processes_at_home(self.folder)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        if self.process.poll() is None:
+            self.process.send_signal(number)
 
     def remove(self) -> None:
         """Stop it and delete its folder."""
         self.stop()
+        for process in _processes_at_home(self.folder):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _processes_at_home(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("HOME") == str(folder):
+                found.append(process)
+    return found
 
 
 def _folder(account: str | None) -> Path:
