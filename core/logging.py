@@ -26,8 +26,19 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 # These log received text (UIDs, AE titles, query keys, values): only their warnings pass,
-# and of those only the logger's name, see _hide_library_text.
-_LIBRARIES: Final = ("pydicom", "pynetdicom", "sqlalchemy", "alembic", "kombu", "amqp", "PIL", "tensorflow", "absl")
+# and of those only the logger's name, see _hide_library_text. "py" is py.warnings, whose texts quote values.
+_LIBRARIES: Final = (
+    "py",
+    "pydicom",
+    "pynetdicom",
+    "sqlalchemy",
+    "alembic",
+    "kombu",
+    "amqp",
+    "PIL",
+    "tensorflow",
+    "absl",
+)
 
 
 def safe_error(error: BaseException) -> dict[str, str]:

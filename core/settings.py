@@ -5,15 +5,21 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Self
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.errors import Misconfigured
 
+_PREFIX: Final = "LUNGWATCH_"
+# read by tests and failpoints, never by the product
+_NOT_SETTINGS: Final = ("LUNGWATCH_TEST_", "LUNGWATCH_SHARED_DATA", "LUNGWATCH_FAILPOINT")
 _MEGABYTE: Final = 1 << 20
 _GIGABYTE: Final = 1 << 30
 
@@ -44,12 +50,11 @@ class Settings(BaseSettings):
     """The frozen settings of one process."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LUNGWATCH_",
+        env_prefix=_PREFIX,
         env_file=".env",
         env_file_encoding="utf-8",
         extra="ignore",
         frozen=True,
-        secrets_dir=None,
     )
 
     # where things are kept
@@ -61,6 +66,7 @@ class Settings(BaseSettings):
         None, description="File whose content replaces the password in the database URL (container secrets)."
     )
     broker_url: SecretStr = Field(
+        SecretStr("memory://"),
         description="redis://… or amqp://…; memory:// keeps Celery inside one process and workers look by themselves.",
     )
 
@@ -187,6 +193,7 @@ def load() -> Settings:
     Misconfigured
         Naming each variable that is wrong, without its value where it may be a secret.
     """
+    _refuse_unknown_names()
     try:
         return Settings()
     except ValidationError as error:
@@ -196,3 +203,16 @@ def load() -> Settings:
             lines.append(f"LUNGWATCH_{name}: {problem['msg']}" if name else problem["msg"])
         message = "settings are wrong (environment or .env): " + "; ".join(lines)
         raise Misconfigured(message) from None
+
+
+def _refuse_unknown_names() -> None:
+    """Refuse misspelt variables: the setting meant would silently keep its default."""
+    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    dotenv = Settings.model_config.get("env_file")
+    given = set(os.environ) | set(dotenv_values(dotenv) if isinstance(dotenv, str) else ())
+    for name in sorted(given):
+        if name.upper().startswith(_PREFIX) and name.upper() not in known and not name.startswith(_NOT_SETTINGS):
+            close = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "see .env.example for those there are"
+            message = f"{name} is no setting; {hint}"
+            raise Misconfigured(message)

@@ -24,8 +24,8 @@ from typing import Final, Self
 
 from core.errors import LungwatchError
 
-_ENTRY: Final = re.compile(r"^([0-9a-f]{20})-([0-9]{10})-([0-9a-f]{64})$")
-_LISTENER: Final = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
+_ENTRY: Final = re.compile(r"([0-9a-f]{20})-([0-9]{10})-([0-9a-f]{64})")
+_LISTENER: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 SUFFIX: Final = ".dcm"
 
 
@@ -70,7 +70,7 @@ class Entry:
         BadEntryName
             If the name is not of the form above.
         """
-        match = _ENTRY.match(name.removesuffix(SUFFIX))
+        match = _ENTRY.fullmatch(name.removesuffix(SUFFIX))
         if match is None:
             message = "a file in the spool was not named by the listener; move it away and send its study again"
             raise BadEntryName(message)
@@ -90,7 +90,7 @@ class Spool:
     listener: str
 
     def __post_init__(self) -> None:
-        if not _LISTENER.match(self.listener):
+        if not _LISTENER.fullmatch(self.listener):
             message = f"a listener's name is lower-case letters, digits, '-' and '_', at most 32: {self.listener!r}"
             raise ValueError(message)
 
@@ -124,5 +124,5 @@ def listeners(data: Path) -> Iterator[Spool]:
     root = data / "spool"
     if root.is_dir():
         for child in sorted(root.iterdir()):
-            if child.is_dir() and _LISTENER.match(child.name):
+            if child.is_dir() and _LISTENER.fullmatch(child.name):
                 yield Spool(data, child.name)

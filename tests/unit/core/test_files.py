@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from core.files import make_directories, move_durably, write_durably
+
+
+def test_a_written_file_is_whole_and_leaves_no_temporary(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b" / "file"
+    write_durably(target, b"first")
+    write_durably(target, b"second")
+    assert target.read_bytes() == b"second"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_failed_write_leaves_the_old_content_and_no_temporary(tmp_path: Path) -> None:
+    target = tmp_path / "taken"
+    target.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_durably(target, b"x")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_moving_twice_counts_once(tmp_path: Path) -> None:
+    source, destination = tmp_path / "source", tmp_path / "shard" / "destination"
+    source.write_bytes(b"x")
+    move_durably(source, destination)
+    move_durably(source, destination)
+    assert destination.read_bytes() == b"x"
+    assert not source.exists()
+
+
+def test_moving_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        move_durably(tmp_path / "none", tmp_path / "shard" / "none")
+
+
+def test_directories_may_stand_already(tmp_path: Path) -> None:
+    make_directories(tmp_path / "a" / "b")
+    make_directories(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
