@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from celery import Celery
 from celery.schedules import crontab
+
+from core.errors import Misconfigured
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -49,9 +52,30 @@ _TRANSPORT_OPTIONS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+def broker_url(settings: Settings) -> str:
+    """Return the broker's URL in force, its password taken from a file where one is named.
+
+    Raises
+    ------
+    Misconfigured
+        If that file cannot be read.
+    """
+    url = settings.broker_url.get_secret_value()
+    if settings.broker_password_file is None:
+        return url
+    try:
+        password = settings.broker_password_file.read_text().strip()
+    except OSError:
+        message = f"LUNGWATCH_BROKER_PASSWORD_FILE cannot be read: {settings.broker_password_file}"
+        raise Misconfigured(message) from None
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{quote(password, safe='')}@{host}"))
+
+
 def make_app(settings: Settings) -> Celery:
     """Build the app for one process; the caller hands it to a worker, beat or a publisher."""
-    url = settings.broker_url.get_secret_value()
+    url = broker_url(settings)
     app = Celery("lungwatch", broker=url, set_as_current=True)
     app.conf.update(
         task_serializer="json",

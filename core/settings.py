@@ -69,6 +69,9 @@ class Settings(BaseSettings):
         SecretStr("memory://"),
         description="redis://… or amqp://…; memory:// keeps Celery inside one process and workers look by themselves.",
     )
+    broker_password_file: Path | None = Field(
+        None, description="File whose content replaces the password in the broker URL (container secrets)."
+    )
 
     # DICOM listener
     ae_title: str = Field("LUNGWATCH", description="Our AE title.", min_length=1, max_length=16)

@@ -1,0 +1,254 @@
+"""`lungwatch serve`: everything on one machine, under one supervisor."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from db.migrate import check, upgrade
+from rich.panel import Panel
+from rich.text import Text
+
+from cli.errors import ExitCode
+from cli.output import notes
+from cli.supervisor import Plan, Supervisor
+from core import failpoints
+from core.clock import SystemClock
+from core.errors import Misconfigured
+from core.files import make_directories, write_durably
+from core.logging import configure, get
+from core.settings import Settings, load
+from db.base import make_engine
+
+LOCK: Final = "serve.lock"
+STATE: Final = "serve.json"
+# beyond what a child grants itself for its own work: interpreter start and end on a busy machine
+_GRACE_SECONDS: Final = 15.0
+
+_log = get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the listener really listens; the port may have been the system's choice."""
+
+    host: str
+    port: int
+    ae_title: str
+
+
+def serve(
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=64, help="Worker processes; each also starts its decode helpers.")
+    ] = 1,
+) -> None:
+    """Run everything on this machine: listener, registrar, workers and beat.
+
+    Upgrades the embedded SQLite ledger by itself; a PostgreSQL ledger is only checked (lungwatch db upgrade).
+    A process that dies is started again. SIGTERM or Ctrl-C drains and leaves with 0; a second one kills.
+    While it runs, serve.json in the data directory says which port and processes it uses.
+    """
+    settings = load()
+    configure(settings)
+    prepare_data(settings)
+    with only_one(settings.data_dir):
+        prepare_ledger(settings)
+        check_port(settings)
+        orderly = _supervise(settings, workers)
+    raise typer.Exit(ExitCode.FINE if orderly else ExitCode.FINDING)
+
+
+def prepare_data(settings: Settings) -> None:
+    """Make the data directory and prove that it can be written.
+
+    Raises
+    ------
+    Misconfigured
+        If it cannot.
+    """
+    try:
+        make_directories(settings.data_dir)
+        probe = settings.data_dir / f".probe-{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        message = (
+            f"the data directory cannot be written: {settings.data_dir.absolute()} ({error.strerror}). "
+            "Give this user the right to write there, or set LUNGWATCH_DATA_DIR to another place."
+        )
+        raise Misconfigured(message) from None
+
+
+@contextmanager
+def only_one(data: Path) -> Iterator[None]:
+    """Hold the data directory for one `serve`; the kernel lets go when the process ends, however it ends.
+
+    Raises
+    ------
+    Misconfigured
+        If another one holds it.
+    """
+    with (data / LOCK).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read(20).strip() or "unknown"
+            message = (
+                f"another serve (process {holder}) already runs on {data.absolute()}. "
+                "Stop it first, or set LUNGWATCH_DATA_DIR to another place."
+            )
+            raise Misconfigured(message) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def prepare_ledger(settings: Settings) -> None:
+    """Upgrade the embedded SQLite ledger, check any other.
+
+    Raises
+    ------
+    Misconfigured
+        If the schema is outdated and not ours to change.
+    """
+    engine = make_engine(settings)
+    try:
+        if engine.dialect.name == "sqlite":
+            upgrade(engine)
+        else:
+            check(engine)
+    finally:
+        engine.dispose()
+
+
+def check_port(settings: Settings) -> None:
+    """Say clearly that a port is taken before anything starts.
+
+    Raises
+    ------
+    Misconfigured
+        If the listener could not bind it.
+    """
+    if settings.listen_port == 0:
+        return
+    family = socket.AF_INET6 if ":" in settings.listen_host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.listen_host, settings.listen_port))
+    except (OSError, OverflowError) as error:
+        where = f"{settings.listen_host} port {settings.listen_port}"
+        number = getattr(error, "errno", None)
+        if number == errno.EADDRINUSE:
+            message = f"{where} is already in use. Stop what listens there, or set LUNGWATCH_LISTEN_PORT to another."
+        elif number == errno.EACCES:
+            message = f"{where} may not be used by this user (ports below 1024 need root). Set LUNGWATCH_LISTEN_PORT."
+        else:
+            message = f"cannot listen on {where}. See LUNGWATCH_LISTEN_HOST: it must be an address of this machine."
+        raise Misconfigured(message) from None
+
+
+def plans(settings: Settings, workers: int) -> list[Plan]:
+    """Plan the children: the listener stops first, so that what it has received is still registered and classified."""
+    us = (sys.executable, "-m", "cli")
+    worker_seconds = settings.helper_seconds + _GRACE_SECONDS
+    return [
+        Plan("listen", (*us, "listen"), settings.drain_timeout + _GRACE_SECONDS, stage=0),
+        *(
+            # one beat is enough; a second would do no harm, only nothing
+            Plan(f"work-{number}", (*us, "work", *(["--beat"] if number == 1 else [])), worker_seconds, stage=1)
+            for number in range(1, workers + 1)
+        ),
+    ]
+
+
+def child_environment(terminal: bool) -> dict[str, str]:  # noqa: FBT001 - one fact
+    """Return what children inherit: no failpoint, and lines for a person where a person watches."""
+    environment = dict(os.environ)
+    environment.pop(failpoints.ENVIRONMENT_VARIABLE, None)
+    if terminal:
+        environment.setdefault("LUNGWATCH_LOG_JSON", "false")
+    return environment
+
+
+def _supervise(settings: Settings, workers: int) -> bool:
+    data = settings.data_dir
+    announcement = data / f"listener-{settings.listener_name}.json"
+    announcement.unlink(missing_ok=True)
+    started_at = SystemClock().now()
+    listening: Address | None = None
+
+    def publish() -> None:
+        if listening is None:
+            return
+        state = {
+            "pid": os.getpid(),
+            "started_at": started_at.isoformat(),
+            "listener": {"host": listening.host, "port": listening.port, "ae_title": listening.ae_title},
+            "children": supervisor.processes,
+        }
+        write_durably(data / STATE, json.dumps(state, indent=2).encode() + b"\n")
+
+    def attend() -> None:
+        nonlocal listening
+        if listening is not None:
+            return
+        listening = read_announcement(announcement, settings)
+        if listening is None:
+            return
+        # a listener that is started again must come back where the PACS expects it
+        supervisor.amend(LUNGWATCH_LISTEN_PORT=str(listening.port))
+        publish()
+        _announce(settings, listening, workers)
+
+    supervisor = Supervisor(plans(settings, workers), child_environment(sys.stderr.isatty()), changed=publish)
+    try:
+        return supervisor.run(attend)
+    finally:
+        (data / STATE).unlink(missing_ok=True)
+
+
+def read_announcement(path: Path, settings: Settings) -> Address | None:
+    """Return where the listener says it listens, or None while it has not said so."""
+    try:
+        said = json.loads(path.read_bytes())
+        return Address(str(said.get("host", settings.listen_host)), int(said["port"]), settings.ae_title)
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def _announce(settings: Settings, listening: Address, workers: int) -> None:
+    _log.info("serving", port=listening.port, ae_title=listening.ae_title, workers=workers)
+    console = notes()
+    if not console.is_terminal:
+        # a log collector reads this stream; the line above tells it everything
+        return
+    host = socket.gethostname() if listening.host in {"0.0.0.0", "::"} else listening.host  # noqa: S104 - compared
+    ledger = "PostgreSQL" if settings.database_url else f"SQLite, {(settings.data_dir / 'lungwatch.db').absolute()}"
+    lines = (
+        f"Listening   {listening.ae_title} at {host} port {listening.port}",
+        f"Data        {settings.data_dir.absolute()}",
+        f"Ledger      {ledger}",
+        f"Bell        {'broker' if settings.has_broker else 'none needed: workers look by themselves'}",
+        "",
+        f"In the PACS add a DICOM destination: AE title {listening.ae_title}, host {host}, port {listening.port},",
+        "and forward chest radiographs (CR, DX) to it. To try it with dcmtk:",
+        f"    echoscu -aec {listening.ae_title} {host} {listening.port}",
+        f"    storescu -aec {listening.ae_title} {host} {listening.port} FILE.dcm",
+        "Then, in another terminal:  lungwatch results    lungwatch status",
+        "Ctrl-C stops it.",
+    )
+    console.print(Panel(Text("\n".join(lines)), title="Lungwatch serves", title_align="left", expand=False))
