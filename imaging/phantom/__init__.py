@@ -1,0 +1,1 @@
+"""Procedural radiographs, for the demo and the tests: no picture of a person ships with the code."""
