@@ -11,10 +11,13 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     Engine,
+    Float,
     MetaData,
+    String,
     TypeDecorator,
     create_engine,
     event,
+    literal,
     make_url,
 )
 from sqlalchemy.exc import ArgumentError
@@ -25,6 +28,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from core.errors import Misconfigured
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
     from sqlalchemy.pool import ConnectionPoolEntry
     from sqlalchemy.sql.compiler import SQLCompiler
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS: Final = 3
 _SQLITE_BUSY_SECONDS: Final = 10
-_SQLITE_TIME: Final = "%Y-%m-%d %H:%M:%S.%f"
+_READ_ONLY: Final = "lungwatch_read_only"
 
 
 class Moment(TypeDecorator[datetime]):
@@ -43,6 +47,7 @@ class Moment(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store in UTC; refuse a time without zone."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -51,6 +56,8 @@ class Moment(TypeDecorator[datetime]):
         return value.astimezone(UTC) if dialect.name != "sqlite" else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return an aware time in UTC."""
+        del dialect
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -66,22 +73,23 @@ class database_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL 
     """
 
     type = Moment()
-    inherit_cache = False
+    inherit_cache = True
 
     def __init__(self, seconds: float = 0.0) -> None:
-        super().__init__()
-        self.seconds = float(seconds)
+        super().__init__(literal(float(seconds), Float()))
 
 
 @compiles(database_now, "postgresql")
-def _postgresql_now(element: database_now, _: SQLCompiler, **__: Any) -> str:
-    return f"(clock_timestamp() + make_interval(secs => {element.seconds!r}))"
+def _postgresql_now(element: database_now, compiler: SQLCompiler, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    return f"(clock_timestamp() + make_interval(secs => CAST({seconds} AS double precision)))"
 
 
 @compiles(database_now, "sqlite")
-def _sqlite_now(element: database_now, _: SQLCompiler, **__: Any) -> str:
+def _sqlite_now(element: database_now, compiler: SQLCompiler, **options: Any) -> str:
     # the form Moment stores; SQLite's clock gives milliseconds
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.seconds:+.3f} seconds')"
+    seconds = compiler.process(element.clauses, **options)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%+.3f seconds', {seconds}))"
 
 
 def vocabulary_check(column: str, words: type[StrEnum]) -> CheckConstraint:
@@ -93,8 +101,7 @@ def vocabulary_check(column: str, words: type[StrEnum]) -> CheckConstraint:
 class Words(TypeDecorator[StrEnum]):
     """A `StrEnum` stored by value; pair it with `vocabulary_check`."""
 
-    from sqlalchemy import String as impl  # noqa: N813 - the name TypeDecorator asks for
-
+    impl = String
     cache_ok = True
 
     def __init__(self, words: type[StrEnum]) -> None:
@@ -102,10 +109,37 @@ class Words(TypeDecorator[StrEnum]):
         self.words = words
 
     def process_bind_param(self, value: StrEnum | str | None, dialect: Dialect) -> str | None:
+        """Refuse a word that is not in the vocabulary."""
+        del dialect
         return None if value is None else self.words(value).value
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
+        """Return the member of the vocabulary."""
+        del dialect
         return None if value is None else self.words(value)
+
+
+class Text(TypeDecorator[str]):
+    """Text that both databases take alike.
+
+    PostgreSQL refuses NUL and what is too long; SQLite takes both, so a poisoned
+    header would fail in production alone. Here it fails everywhere, before it is sent.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Refuse NUL and what is too long, without quoting it."""
+        del dialect
+        if value is not None and ("\0" in value or len(value) > self.length):
+            message = f"text for the ledger holds NUL or more than {self.length} characters; clean it where it is read"
+            raise ValueError(message)
+        return value
 
 
 class Base(DeclarativeBase):
@@ -165,13 +199,15 @@ def make_engine(settings: Settings) -> Engine:
     url = database_url(settings)
     if url.startswith("sqlite"):
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(url, connect_args={"timeout": _SQLITE_BUSY_SECONDS})
+        engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _SQLITE_BUSY_SECONDS})
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
+        event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
         return create_engine(
             url,
+            # identifiers of patients must not reach an exception's text
+            hide_parameters=True,
             pool_pre_ping=True,
             pool_size=4,
             connect_args={
@@ -191,18 +227,32 @@ def make_engine(settings: Settings) -> Engine:
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     # the driver's own transaction handling begins too late and loses updates; we begin ourselves
-    connection.isolation_level = None  # type: ignore[attr-defined]
+    connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
-def _begin_immediate(connection: Any) -> None:
-    # a deferred transaction that turns into a writer fails at once with "database is locked"
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin_sqlite(connection: Connection) -> None:
+    # a deferred transaction that turns into a writer fails at once with "database is locked",
+    # so everything that may write takes the write lock first; readers need none under WAL
+    reads = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:
-    """Return the factory of sessions; use as ``with sessions.begin() as session``."""
+    """Return the factory of sessions that may write; use as ``with sessions.begin() as session``."""
     return sessionmaker(engine, expire_on_commit=False)
+
+
+def make_readers(engine: Engine) -> sessionmaker[Session]:
+    """Return the factory of sessions that only read, each from one snapshot, never waiting for a writer.
+
+    On PostgreSQL the transaction is ``REPEATABLE READ, READ ONLY``; on SQLite
+    it begins without the write lock. Never write through one.
+    """
+    options: dict[str, Any] = {_READ_ONLY: True}
+    if engine.dialect.name == "postgresql":
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    return sessionmaker(engine.execution_options(**options), expire_on_commit=False)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, Words, vocabulary_check
+from db.base import Base, Text, Words, vocabulary_check
 from db.vocabulary import FlagKind
 
 
@@ -16,8 +16,27 @@ class Flag(Base):
 
     __tablename__ = "flag"
     __table_args__ = (
-        UniqueConstraint("study_id", "image_id", "kind", "study_revision"),
         vocabulary_check("kind", FlagKind),
+        # two indexes, because NULLs are distinct in a plain unique constraint
+        Index(
+            "uq_flag_image",
+            "image_id",
+            "kind",
+            "study_revision",
+            unique=True,
+            sqlite_where=text("image_id IS NOT NULL"),
+            postgresql_where=text("image_id IS NOT NULL"),
+        ),
+        Index(
+            "uq_flag_study",
+            "study_id",
+            "kind",
+            "study_revision",
+            unique=True,
+            sqlite_where=text("image_id IS NULL"),
+            postgresql_where=text("image_id IS NULL"),
+        ),
+        Index("ix_flag_study_id", "study_id"),
         Index(
             "ix_flag_open",
             "study_id",
@@ -33,7 +52,7 @@ class Flag(Base):
     study_revision: Mapped[int]
     kind: Mapped[FlagKind] = mapped_column(Words(FlagKind))
     priority: Mapped[int] = mapped_column(doc="FLAG_PRIORITY when raised; smaller is sooner.")
-    reason: Mapped[str | None] = mapped_column(String(64))
+    reason: Mapped[str | None] = mapped_column(Text(64))
     draw_probability: Mapped[float | None] = mapped_column(doc="AUDIT only: the chance this study had of being drawn.")
     raised_at: Mapped[datetime]
     cleared_at: Mapped[datetime | None]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, Words, vocabulary_check
+from db.base import Base, Text, Words, vocabulary_check
 from db.vocabulary import ModelOrigin, ProcessKind
 
 
@@ -23,13 +23,13 @@ class ModelVersion(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(64))
-    version: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(Text(64))
+    version: Mapped[str] = mapped_column(Text(64))
     origin: Mapped[ModelOrigin] = mapped_column(Words(ModelOrigin))
-    bundle_digest: Mapped[str] = mapped_column(String(64), doc="SHA-256 of manifest.json, which lists every file's.")
-    location: Mapped[str] = mapped_column(String(255), doc="Directory below the bundles directory, or 'starter'.")
-    architecture: Mapped[str] = mapped_column(String(64))
-    preprocess_digest: Mapped[str] = mapped_column(String(64))
+    bundle_digest: Mapped[str] = mapped_column(Text(64), doc="SHA-256 of manifest.json, which lists every file's.")
+    location: Mapped[str] = mapped_column(Text(255), doc="Directory below the bundles directory, or 'starter'.")
+    architecture: Mapped[str] = mapped_column(Text(64))
+    preprocess_digest: Mapped[str] = mapped_column(Text(64))
     threshold: Mapped[float]
     manifest: Mapped[dict[str, Any]] = mapped_column(doc="manifest.json as data, for queries.")
     registered_at: Mapped[datetime]
@@ -54,11 +54,11 @@ class Heartbeat(Base):
     __table_args__ = (UniqueConstraint("process"), vocabulary_check("kind", ProcessKind))
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    process: Mapped[str] = mapped_column(String(64), doc="Random name of one run of one process.")
+    process: Mapped[str] = mapped_column(Text(64), doc="Random name of one run of one process.")
     kind: Mapped[ProcessKind] = mapped_column(Words(ProcessKind))
-    host: Mapped[str] = mapped_column(String(255))
+    host: Mapped[str] = mapped_column(Text(255))
     pid: Mapped[int]
-    listener: Mapped[str | None] = mapped_column(String(32), doc="REGISTRAR: whose spool it registers.")
+    listener: Mapped[str | None] = mapped_column(Text(32), doc="REGISTRAR: whose spool it registers.")
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     stopped_at: Mapped[datetime | None] = mapped_column(doc="Set by an orderly stop.")
@@ -66,4 +66,4 @@ class Heartbeat(Base):
     model_version_id: Mapped[int | None] = mapped_column(
         ForeignKey("model_version.id"), doc="WORKER: the model it serves."
     )
-    problem: Mapped[str | None] = mapped_column(String(200), doc="Why it cannot work now, for a person.")
+    problem: Mapped[str | None] = mapped_column(Text(200), doc="Why it cannot work now, for a person.")

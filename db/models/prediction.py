@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, Words, vocabulary_check
+from db.base import Base, Text, Words, vocabulary_check
 from db.vocabulary import Outcome
 
 
@@ -25,11 +25,11 @@ class Prediction(Base):
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
     image_revision: Mapped[int]
     model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
-    preprocess_digest: Mapped[str] = mapped_column(String(64), doc="Digest of the bundle's PreprocessSpec.")
-    master_digest: Mapped[str] = mapped_column(String(64))
-    input_digest: Mapped[str] = mapped_column(String(64))
+    preprocess_digest: Mapped[str] = mapped_column(Text(64), doc="Digest of the bundle's PreprocessSpec.")
+    master_digest: Mapped[str] = mapped_column(Text(64))
+    input_digest: Mapped[str] = mapped_column(Text(64))
     outcome: Mapped[Outcome] = mapped_column(Words(Outcome))
-    reason: Mapped[str | None] = mapped_column(String(64), doc="Coded reason of NO_RESULT.")
+    reason: Mapped[str | None] = mapped_column(Text(64), doc="Coded reason of NO_RESULT.")
     score: Mapped[float | None] = mapped_column(
         doc="The model's own output for pneumonia, 0 to 1; empty if not finite."
     )
@@ -37,6 +37,9 @@ class Prediction(Base):
     prevalence: Mapped[float | None] = mapped_column(doc="Prevalence the probability is for.")
     prevalence_offset: Mapped[float | None] = mapped_column(doc="Log-odds added for the site's prevalence.")
     threshold: Mapped[float] = mapped_column(doc="On `score`.")
-    runtime: Mapped[str] = mapped_column(String(32))
-    code_version: Mapped[str] = mapped_column(String(32))
+    probability_threshold: Mapped[float | None] = mapped_column(
+        doc="The same threshold on the scale of `probability`, so that the two can be compared."
+    )
+    runtime: Mapped[str] = mapped_column(Text(32))
+    code_version: Mapped[str] = mapped_column(Text(32))
     created_at: Mapped[datetime]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, Words, vocabulary_check
+from db.base import Base, Text, Words, vocabulary_check
 from db.vocabulary import ReceiptState
 
 
@@ -32,29 +32,49 @@ class Receipt(Base):
             sqlite_where=text("state = 'PENDING'"),
             postgresql_where=text("state = 'PENDING'"),
         ),
+        # files that a worker died before moving
+        Index(
+            "ix_receipt_unstored",
+            "id",
+            sqlite_where=text("stored_at IS NULL AND state <> 'PENDING'"),
+            postgresql_where=text("stored_at IS NULL AND state <> 'PENDING'"),
+        ),
+        # what may hold up settling, and what is overdue
+        Index(
+            "ix_receipt_waiting",
+            "received_at",
+            sqlite_where=text("state = 'PENDING'"),
+            postgresql_where=text("state = 'PENDING'"),
+        ),
+        Index(
+            "ix_receipt_due",
+            "due_at",
+            sqlite_where=text("state = 'PENDING'"),
+            postgresql_where=text("state = 'PENDING'"),
+        ),
         Index("ix_receipt_study_id", "study_id"),
         Index("ix_receipt_image_id", "image_id"),
         Index("ix_receipt_state_reason", "state", "reason"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    entry: Mapped[str] = mapped_column(String(128), doc="The spool's entry name, without suffix.")
-    listener: Mapped[str] = mapped_column(String(32))
-    incarnation: Mapped[str] = mapped_column(String(20))
+    entry: Mapped[str] = mapped_column(Text(128), doc="The spool's entry name, without suffix.")
+    listener: Mapped[str] = mapped_column(Text(32))
+    incarnation: Mapped[str] = mapped_column(Text(20))
     sequence: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(String(64), doc="Digest of the Part 10 file.")
+    sha256: Mapped[str] = mapped_column(Text(64), doc="Digest of the Part 10 file.")
     size: Mapped[int] = mapped_column(BigInteger, doc="Bytes of the Part 10 file.")
-    peer: Mapped[str | None] = mapped_column(String(16), doc="Sending AE title, made printable.")
+    peer: Mapped[str | None] = mapped_column(Text(16), doc="Sending AE title, made printable.")
     received_at: Mapped[datetime] = mapped_column(doc="When the file became durable.")
     registered_at: Mapped[datetime]
     due_at: Mapped[datetime] = mapped_column(doc="From then on a PENDING receipt is overdue.")
     urgency: Mapped[int] = mapped_column(doc="URGENCY_RANK; smaller is claimed sooner.")
 
     state: Mapped[ReceiptState] = mapped_column(Words(ReceiptState), default=ReceiptState.PENDING)
-    reason: Mapped[str | None] = mapped_column(String(64), doc="Coded reason of a terminal state.")
-    detail: Mapped[str | None] = mapped_column(String(500), doc="One sentence, free of identifiers.")
+    reason: Mapped[str | None] = mapped_column(Text(64), doc="Coded reason of a terminal state.")
+    detail: Mapped[str | None] = mapped_column(Text(500), doc="One sentence, free of identifiers.")
     attempts: Mapped[int] = mapped_column(default=0, doc="Starts, committed before a byte is parsed.")
-    lease_token: Mapped[str | None] = mapped_column(String(32))
+    lease_token: Mapped[str | None] = mapped_column(Text(32))
     lease_until: Mapped[datetime | None] = mapped_column(doc="By the database's clock.")
     finished_at: Mapped[datetime | None]
     stored_at: Mapped[datetime | None] = mapped_column(doc="When the file moved from the spool to stored/.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, Words, vocabulary_check
+from db.base import Base, Text, Words, vocabulary_check
 from db.vocabulary import Outcome
 
 
@@ -20,15 +20,21 @@ class Study(Base):
         vocabulary_check("outcome", Outcome),
         Index("ix_study_accession_number", "accession_number"),
         Index("ix_study_patient_id", "patient_id"),
-        Index("ix_study_last_received_at", "last_received_at"),
+        Index("ix_study_first_received_at", "first_received_at"),
+        Index(
+            "ix_study_unsettled",
+            "last_received_at",
+            sqlite_where=text("settled_at IS NULL"),
+            postgresql_where=text("settled_at IS NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    study_uid: Mapped[str] = mapped_column(String(64), doc="(0020,000D) Study Instance UID.")
-    accession_number: Mapped[str | None] = mapped_column(String(64), doc="(0008,0050).")
-    patient_id: Mapped[str | None] = mapped_column(String(64), doc="(0010,0020).")
-    issuer_of_patient_id: Mapped[str | None] = mapped_column(String(64), doc="(0010,0021).")
-    patient_name: Mapped[str | None] = mapped_column(String(324), doc="(0010,0010), only if a setting says so.")
+    study_uid: Mapped[str] = mapped_column(Text(64), doc="(0020,000D) Study Instance UID.")
+    accession_number: Mapped[str | None] = mapped_column(Text(64), doc="(0008,0050).")
+    patient_id: Mapped[str | None] = mapped_column(Text(64), doc="(0010,0020).")
+    issuer_of_patient_id: Mapped[str | None] = mapped_column(Text(64), doc="(0010,0021).")
+    patient_name: Mapped[str | None] = mapped_column(Text(324), doc="(0010,0010), only if a setting says so.")
     study_date: Mapped[date | None] = mapped_column(doc="(0008,0020).")
     revision: Mapped[int] = mapped_column(default=1, doc="Counts up when an image arrives after settling.")
     outcome: Mapped[Outcome] = mapped_column(Words(Outcome), default=Outcome.PENDING)
@@ -64,27 +70,25 @@ class Image(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
-    sop_instance_uid: Mapped[str] = mapped_column(String(64), doc="(0008,0018).")
-    sop_class_uid: Mapped[str] = mapped_column(String(64), doc="(0008,0016).")
-    series_uid: Mapped[str | None] = mapped_column(String(64), doc="(0020,000E).")
-    transfer_syntax_uid: Mapped[str] = mapped_column(String(64), doc="(0002,0010) as received.")
+    sop_instance_uid: Mapped[str] = mapped_column(Text(64), doc="(0008,0018).")
+    sop_class_uid: Mapped[str] = mapped_column(Text(64), doc="(0008,0016).")
+    series_uid: Mapped[str | None] = mapped_column(Text(64), doc="(0020,000E).")
+    transfer_syntax_uid: Mapped[str] = mapped_column(Text(64), doc="(0002,0010) as received.")
     revision: Mapped[int] = mapped_column(default=1, doc="Counts up with each header revision.")
-    receipt_sha256: Mapped[str] = mapped_column(String(64), doc="Digest of the file in force.")
+    receipt_sha256: Mapped[str] = mapped_column(Text(64), doc="Digest of the file in force.")
     outcome: Mapped[Outcome] = mapped_column(Words(Outcome), default=Outcome.PENDING)
-    reason: Mapped[str | None] = mapped_column(String(64), doc="Coded reason of NO_RESULT or OUT_OF_SCOPE.")
+    reason: Mapped[str | None] = mapped_column(Text(64), doc="Coded reason of NO_RESULT or OUT_OF_SCOPE.")
     annotations: Mapped[list[str]] = mapped_column(default=list, doc="Coded remarks, such as UNKNOWN_AGE.")
 
-    modality: Mapped[str | None] = mapped_column(String(16), doc="(0008,0060).")
-    body_part: Mapped[str | None] = mapped_column(String(64), doc="(0018,0015).")
-    view: Mapped[str | None] = mapped_column(String(16), doc="AP, PA, LATERAL … as the scope rules read it.")
+    modality: Mapped[str | None] = mapped_column(Text(16), doc="(0008,0060).")
+    body_part: Mapped[str | None] = mapped_column(Text(64), doc="(0018,0015).")
+    view: Mapped[str | None] = mapped_column(Text(16), doc="AP, PA, LATERAL … as the scope rules read it.")
     patient_age_days: Mapped[int | None] = mapped_column(doc="From PatientAge, else birth and study date.")
-    patient_sex: Mapped[str | None] = mapped_column(String(16), doc="(0010,0040).")
-    manufacturer: Mapped[str | None] = mapped_column(String(64), doc="(0008,0070).")
+    patient_sex: Mapped[str | None] = mapped_column(Text(16), doc="(0010,0040).")
+    manufacturer: Mapped[str | None] = mapped_column(Text(64), doc="(0008,0070).")
     rows: Mapped[int | None] = mapped_column(doc="(0028,0010).")
     columns: Mapped[int | None] = mapped_column(doc="(0028,0011).")
 
-    pixels_digest: Mapped[str | None] = mapped_column(
-        String(64), doc="SHA-256 of decoded pixels and grayscale pipeline."
-    )
-    master_digest: Mapped[str | None] = mapped_column(String(64), doc="SHA-256 that names the master file.")
-    input_digest: Mapped[str | None] = mapped_column(String(64), doc="SHA-256 of the model input last classified.")
+    pixels_digest: Mapped[str | None] = mapped_column(Text(64), doc="SHA-256 of decoded pixels and grayscale pipeline.")
+    master_digest: Mapped[str | None] = mapped_column(Text(64), doc="SHA-256 that names the master file.")
+    input_digest: Mapped[str | None] = mapped_column(Text(64), doc="SHA-256 of the model input last classified.")

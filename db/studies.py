@@ -1,0 +1,166 @@
+"""Studies and images: made once under concurrency, locked while they change, summed up to one outcome.
+
+Lock order: the study first, then its images; whoever keeps it cannot deadlock.
+Values are plain, so that nothing here knows how a header is read.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session, aliased
+
+from db.inserting import insert
+from db.models.receipt import Receipt
+from db.models.study import Image, Study
+from db.vocabulary import OUTCOME_PRECEDENCE, Outcome, ReceiptState
+
+# a later receipt of the same image in one of these states makes good for an unreadable one
+GOOD_STATES = (ReceiptState.CLASSIFIED, ReceiptState.HEADER_REVISION, ReceiptState.OUT_OF_SCOPE)
+
+
+def lock_or_create_study(
+    session: Session,
+    *,
+    study_uid: str,
+    received_at: datetime,
+    accession_number: str | None = None,
+    patient_id: str | None = None,
+    issuer_of_patient_id: str | None = None,
+    patient_name: str | None = None,
+    study_date: date | None = None,
+    replace: bool = False,
+) -> Study:
+    """Return the study, made if need be and locked until the transaction ends.
+
+    The times of first and last receipt are widened by `received_at`. Other
+    values fill what is empty; with `replace` (a header revision) they take the
+    place of what was there. Where an image names another patient than the study
+    does, the study's value stays: compare and flag it.
+
+    Parameters
+    ----------
+    session : Session
+        A session that may write.
+    study_uid : str
+        (0020,000D) *Study Instance UID*.
+    received_at : datetime
+        When the instance became durable; aware.
+    accession_number, patient_id, issuer_of_patient_id, patient_name, study_date : optional
+        (0008,0050), (0010,0020), (0010,0021), (0010,0010), (0008,0020).
+    replace : bool
+        Whether values given replace values held.
+    """
+    session.execute(
+        insert(session, Study)
+        .values(
+            study_uid=study_uid,
+            revision=1,
+            outcome=Outcome.PENDING,
+            first_received_at=received_at,
+            last_received_at=received_at,
+        )
+        .on_conflict_do_nothing()
+    )
+    study = lock_study(session, select(Study.id).where(Study.study_uid == study_uid).scalar_subquery())
+    given = {
+        "accession_number": accession_number,
+        "patient_id": patient_id,
+        "issuer_of_patient_id": issuer_of_patient_id,
+        "patient_name": patient_name,
+        "study_date": study_date,
+    }
+    for name, value in given.items():
+        if value is not None and (replace or getattr(study, name) is None):
+            setattr(study, name, value)
+    study.first_received_at = min(study.first_received_at, received_at)
+    study.last_received_at = max(study.last_received_at, received_at)
+    session.flush()
+    return study
+
+
+def lock_study(session: Session, study_id: object) -> Study:
+    """Return a study as the database holds it now, locked until the transaction ends."""
+    return session.scalars(
+        select(Study).where(Study.id == study_id).with_for_update().execution_options(populate_existing=True)
+    ).one()
+
+
+def find_image(session: Session, sop_instance_uid: str) -> Image | None:
+    """Return the image of a SOP instance as the database holds it now, locked; lock its study first."""
+    return session.scalars(
+        select(Image)
+        .where(Image.sop_instance_uid == sop_instance_uid)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).first()
+
+
+def lock_or_create_image(
+    session: Session,
+    *,
+    study_id: int,
+    sop_instance_uid: str,
+    sop_class_uid: str,
+    transfer_syntax_uid: str,
+    receipt_sha256: str,
+) -> tuple[Image, bool]:
+    """Return the image, locked, and whether this call made it.
+
+    A found image keeps its values and may belong to another study than the one
+    asked for, where a sender gave one SOP Instance UID to two studies.
+    """
+    made = session.execute(
+        insert(session, Image)
+        .values(
+            study_id=study_id,
+            sop_instance_uid=sop_instance_uid,
+            sop_class_uid=sop_class_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            receipt_sha256=receipt_sha256,
+            revision=1,
+            outcome=Outcome.PENDING,
+            annotations=[],
+        )
+        .on_conflict_do_nothing()
+        .returning(Image.id)
+    ).first()
+    image = find_image(session, sop_instance_uid)
+    if image is None:  # images are never deleted
+        raise AssertionError("an image vanished inside the transaction that saw it")
+    return image, made is not None
+
+
+def recompute_outcome(session: Session, study: Study) -> Outcome:
+    """Set the study's outcome from everything known of it; hold its lock.
+
+    Takes the first of `OUTCOME_PRECEDENCE` among its images, its unreadable
+    instances (NO_RESULT, until a later copy of the same image was read) and its
+    receipts put back to work (PENDING). A study of which nothing is known yet
+    is PENDING, never negative.
+    """
+    session.flush()
+    found = set(session.scalars(select(Image.outcome).where(Image.study_id == study.id).distinct()))
+    if has_unreadable(session, study.id):
+        found.add(Outcome.NO_RESULT)
+    back_at_work = exists().where(Receipt.study_id == study.id, Receipt.state == ReceiptState.PENDING)
+    if session.scalar(select(back_at_work)):
+        found.add(Outcome.PENDING)
+    study.outcome = next((outcome for outcome in OUTCOME_PRECEDENCE if outcome in found), Outcome.PENDING)
+    session.flush()
+    return study.outcome
+
+
+def has_unreadable(session: Session, study_id: int) -> bool:
+    """Whether the study has a quarantined instance of which no later copy could be read."""
+    later = aliased(Receipt)
+    made_good = (
+        select(later.id)
+        .where(later.image_id == Receipt.image_id, later.id > Receipt.id, later.state.in_(GOOD_STATES))
+        .exists()
+    )
+    unreadable = select(Receipt.id).where(
+        Receipt.study_id == study_id, Receipt.state == ReceiptState.QUARANTINED, ~made_good
+    )
+    return bool(session.scalar(select(unreadable.exists())))
