@@ -66,6 +66,7 @@ class Image(Base):
         vocabulary_check("outcome", Outcome),
         Index("ix_image_study_id", "study_id"),
         Index("ix_image_master_digest", "master_digest"),
+        Index("ix_image_dataset_sha256", "dataset_sha256"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
