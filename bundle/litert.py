@@ -1,0 +1,58 @@
+"""Serving on CPU with LiteRT: starts in a fraction of a second, without TensorFlow."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.errors import BundleRefused
+from bundle.runtime import check_inputs
+
+
+class LiteRTRuntime:
+    """A ``model.tflite`` in memory.
+
+    Images go through one at a time: batches gain next to nothing on CPU, and
+    so a score never depends on which other images were scored beside it.
+
+    Parameters
+    ----------
+    model : bytes
+        Verified content of ``model.tflite``.
+    threads : int
+        Threads per image.
+    positive_column : int
+        Which output column is PNEUMONIA.
+
+    Raises
+    ------
+    BundleRefused
+        If LiteRT cannot load it or its output has not as many columns as labels.
+    """
+
+    name = "litert"
+
+    def __init__(self, model: bytes, threads: int, positive_column: int, labels: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - commands without a model start faster
+
+        try:
+            self._interpreter = Interpreter(model_content=model, num_threads=threads)
+            self._interpreter.allocate_tensors()
+            (self._input,) = self._interpreter.get_input_details()
+            (self._output,) = self._interpreter.get_output_details()
+        except (ValueError, RuntimeError) as error:
+            raise BundleRefused("the bundle's model.tflite cannot be loaded by this version of LiteRT") from error
+        if tuple(self._output["shape"]) != (1, labels) or self._input["shape"][0] != 1:
+            raise BundleRefused("the bundle's model.tflite does not give one column per label")
+        self._shape = tuple(int(side) for side in self._input["shape"][1:])
+        self._column = positive_column
+
+    def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score images; see `bundle.runtime.Runtime.predict`."""
+        check_inputs(inputs, self._shape)
+        scores = np.empty(len(inputs), np.float32)
+        for row, image in enumerate(inputs):
+            self._interpreter.set_tensor(self._input["index"], image[np.newaxis])
+            self._interpreter.invoke()
+            scores[row] = self._interpreter.get_tensor(self._output["index"])[0, self._column]
+        return scores

@@ -1,0 +1,113 @@
+"""From a directory to a model in service: verify, build, check. The one way in for worker, predict and evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from bundle import checks
+from bundle.errors import BundleRefused
+from bundle.manifest import CHECKS, LITERT, WEIGHTS, Manifest
+from bundle.runtime import Runtime, choose
+from bundle.signing import trusted_keys
+from bundle.store import VerifiedBundle, verify
+from core.errors import Misconfigured
+from core.settings import RuntimeChoice, Settings
+from imaging.spec import PreprocessSpec
+
+STARTER: Final = Path(__file__).with_name("starter")
+STARTER_LOCATION: Final = "starter"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that passed every check.
+
+    Attributes
+    ----------
+    digest : str
+        The bundle's, as the registry knows it.
+    spec : PreprocessSpec
+        How masters become its input.
+    runtime : Runtime
+        What scores.
+    """
+
+    digest: str
+    manifest: Manifest
+    spec: PreprocessSpec
+    runtime: Runtime
+
+
+def locate(location: str, bundles: Path) -> Path:
+    """Return the directory of a registry row's `location`: ``starter``, or a name below the bundles directory.
+
+    Raises
+    ------
+    BundleRefused
+        If the location leads out of the bundles directory.
+    """
+    if location == STARTER_LOCATION:
+        return STARTER
+    if Path(location).name != location or location.startswith("."):
+        raise BundleRefused(f"the registry's location {location!r} is no plain name below {bundles}")
+    return bundles / location
+
+
+def load(
+    directory: Path,
+    choice: RuntimeChoice,
+    expected_digest: str | None,
+    keys: Sequence[Ed25519PublicKey],
+    threads: int = 1,
+) -> LoadedModel:
+    """Verify a bundle, bring its network up in a runtime, and compare the scores it was shipped with.
+
+    Parameters
+    ----------
+    choice : RuntimeChoice
+        AUTO takes TensorFlow where a GPU is visible, else LiteRT.
+    expected_digest : str or None
+        From the registry; None where there is no row.
+    threads : int
+        LiteRT's.
+
+    Raises
+    ------
+    BundleRefused
+        Whatever is wrong; nothing was put in service.
+    """
+    return bring_up(verify(directory, expected_digest, keys), choice, threads)
+
+
+def bring_up(bundle: VerifiedBundle, choice: RuntimeChoice, threads: int = 1) -> LoadedModel:
+    """Bring a verified bundle's network up in a runtime and compare the scores it was shipped with; see `load`."""
+    manifest = bundle.manifest
+    try:
+        spec = PreprocessSpec.from_dict(manifest.preprocess)
+    except Misconfigured as error:
+        raise BundleRefused(f"bundle {bundle.directory}: {error}") from error
+    if spec.digest() != manifest.preprocess_digest:
+        raise BundleRefused(f"bundle {bundle.directory}: its preprocessing is not the one its digest names")
+    runtime: Runtime
+    if choose(choice) is RuntimeChoice.KERAS:
+        from bundle.keras import KerasRuntime  # noqa: PLC0415 - LiteRT must not import TensorFlow
+
+        runtime = KerasRuntime(
+            manifest.architecture, bundle.files[WEIGHTS], manifest.positive_column, len(manifest.labels)
+        )
+    else:
+        from bundle.litert import LiteRTRuntime  # noqa: PLC0415 - likewise
+
+        runtime = LiteRTRuntime(bundle.files[LITERT], threads, manifest.positive_column, len(manifest.labels))
+    checks.compare(checks.decode(bundle.files[CHECKS]), spec, runtime)
+    return LoadedModel(bundle.digest, manifest, spec, runtime)
+
+
+def load_for(settings: Settings, directory: Path, expected_digest: str | None) -> LoadedModel:
+    """`load` with the runtime, threads and trusted keys of the settings."""
+    return load(directory, settings.runtime, expected_digest, trusted_keys(settings), settings.runtime_threads)

@@ -1,0 +1,65 @@
+"""What runs a network: LiteRT on CPU, TensorFlow where a GPU is visible, both behind one protocol."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.settings import RuntimeChoice
+
+# where Linux shows an NVIDIA GPU: the driver's device nodes, or WSL's
+_GPU_NODES: Final = ("nvidia[0-9]*", "dxg")
+
+
+class Runtime(Protocol):
+    """A network ready to score."""
+
+    @property
+    def name(self) -> str:
+        """``litert`` or ``keras``; stored with every prediction."""
+        ...
+
+    def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score images.
+
+        Parameters
+        ----------
+        inputs : ndarray of float32, shape (n, height, width, channels)
+            As the bundle's `PreprocessSpec` makes them.
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+            The network's output for PNEUMONIA as it comes: whoever uses it
+            must expect that it may not be finite.
+
+        Raises
+        ------
+        ValueError
+            If the inputs have another shape or dtype than the network's.
+        """
+        ...
+
+
+def gpu_is_visible(devices: Path = Path("/dev")) -> bool:
+    """Whether TensorFlow could see a GPU, told without importing it (that takes seconds and 700 MB)."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
+        return False
+    return any(True for pattern in _GPU_NODES for _ in devices.glob(pattern))
+
+
+def choose(choice: RuntimeChoice) -> RuntimeChoice:
+    """Resolve AUTO."""
+    if choice is not RuntimeChoice.AUTO:
+        return choice
+    return RuntimeChoice.KERAS if gpu_is_visible() else RuntimeChoice.LITERT
+
+
+def check_inputs(inputs: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless `inputs` is float32 of (n, *shape)."""
+    if inputs.dtype != np.float32 or inputs.ndim != len(shape) + 1 or inputs.shape[1:] != shape:
+        raise ValueError(f"the network takes float32 of shape (n, {', '.join(map(str, shape))})")

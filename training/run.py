@@ -1,0 +1,91 @@
+"""The working folder of one fit: what is needed to go on after a crash, and how far it has come."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from core.files import make_directories, write_durably
+from training.errors import FitFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one pass over the data came to; losses weigh both classes alike."""
+
+    number: int
+    loss: float
+    watch_loss: float
+    watch_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A fit in progress.
+
+    Weights are written first and `progress.json` names them afterwards, so a
+    crash at any moment leaves a state to go on from.
+    """
+
+    folder: Path
+    epochs: tuple[Epoch, ...]
+
+    @classmethod
+    def start_or_resume(cls, folder: Path, fingerprint: str) -> Self:
+        """Open the working folder of a fit.
+
+        Raises
+        ------
+        FitFailed
+            If it belongs to another recipe or other data, or cannot be read.
+        """
+        progress = folder / "progress.json"
+        if not progress.exists():
+            make_directories(folder)
+            run = cls(folder, ())
+            run._write(fingerprint)
+            return run
+        try:
+            state = json.loads(progress.read_text())
+            found = state["fingerprint"]
+            epochs = tuple(Epoch(**epoch) for epoch in state["epochs"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FitFailed(f"{progress} is damaged; remove {folder} to start again") from error
+        if found != fingerprint:
+            raise FitFailed(
+                f"{folder} holds a run with another recipe, other data or other preprocessing; "
+                "remove it or choose another --out"
+            )
+        return cls(folder, epochs)
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch with the lowest loss on the watched patients."""
+        return min(self.epochs, key=lambda epoch: (epoch.watch_loss, epoch.number))
+
+    def weights(self, number: int) -> Path:
+        """Where the weights after an epoch lie, optimiser state included."""
+        return self.folder / f"epoch-{number:03}.weights.h5"
+
+    def finished(self, epochs: int, patience: int) -> bool:
+        """Whether nothing is left to do."""
+        return bool(self.epochs) and (
+            len(self.epochs) >= epochs or self.epochs[-1].number - self.best.number >= patience
+        )
+
+    def after(self, epoch: Epoch, fingerprint: str) -> Run:
+        """Record an epoch whose weights are written, and drop weights that are neither best nor latest."""
+        grown = Run(self.folder, (*self.epochs, epoch))
+        grown._write(fingerprint)
+        keep = {grown.weights(grown.best.number), grown.weights(epoch.number)}
+        for path in self.folder.glob("epoch-*.weights.h5"):
+            if path not in keep:
+                path.unlink()
+        return grown
+
+    def _write(self, fingerprint: str) -> None:
+        state = {"fingerprint": fingerprint, "epochs": [asdict(epoch) for epoch in self.epochs]}
+        write_durably(self.folder / "progress.json", json.dumps(state, indent=1).encode())
