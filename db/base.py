@@ -246,8 +246,8 @@ def make_sessions(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
 
 
-def make_readers(engine: Engine) -> sessionmaker[Session]:
-    """Return the factory of sessions that only read, each from one snapshot, never waiting for a writer.
+def reading(engine: Engine) -> Engine:
+    """Return the same engine for connections that only read, each from one snapshot, never waiting for a writer.
 
     On PostgreSQL the transaction is ``REPEATABLE READ, READ ONLY``; on SQLite
     it begins without the write lock. Never write through one.
@@ -255,4 +255,9 @@ def make_readers(engine: Engine) -> sessionmaker[Session]:
     options: dict[str, Any] = {_READ_ONLY: True}
     if engine.dialect.name == "postgresql":
         options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    return sessionmaker(engine.execution_options(**options), expire_on_commit=False)
+    return engine.execution_options(**options)
+
+
+def make_readers(engine: Engine) -> sessionmaker[Session]:
+    """Return the factory of sessions that only read (`reading`); use as ``with readers() as session``."""
+    return sessionmaker(reading(engine), expire_on_commit=False)

@@ -137,8 +137,8 @@ def recompute_outcome(session: Session, study: Study) -> Outcome:
 
     Takes the first of `OUTCOME_PRECEDENCE` among its images, its unreadable
     instances (NO_RESULT, until a later copy of the same image was read) and its
-    receipts put back to work (PENDING). A study of which nothing is known yet
-    is PENDING, never negative.
+    receipts put back to work (PENDING). A study that has none of these, because
+    every image it brought is in force in another study, is NO_RESULT.
     """
     session.flush()
     found = set(session.scalars(select(Image.outcome).where(Image.study_id == study.id).distinct()))
@@ -147,7 +147,7 @@ def recompute_outcome(session: Session, study: Study) -> Outcome:
     back_at_work = exists().where(Receipt.study_id == study.id, Receipt.state == ReceiptState.PENDING)
     if session.scalar(select(back_at_work)):
         found.add(Outcome.PENDING)
-    study.outcome = next((outcome for outcome in OUTCOME_PRECEDENCE if outcome in found), Outcome.PENDING)
+    study.outcome = next((outcome for outcome in OUTCOME_PRECEDENCE if outcome in found), Outcome.NO_RESULT)
     session.flush()
     return study.outcome
 

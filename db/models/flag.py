@@ -44,6 +44,7 @@ class Flag(Base):
             sqlite_where=text("cleared_at IS NULL"),
             postgresql_where=text("cleared_at IS NULL"),
         ),
+        {"comment": "Why a study waits for a reader; cleared, never deleted."},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -51,8 +52,10 @@ class Flag(Base):
     image_id: Mapped[int | None] = mapped_column(ForeignKey("image.id"))
     study_revision: Mapped[int]
     kind: Mapped[FlagKind] = mapped_column(Words(FlagKind))
-    priority: Mapped[int] = mapped_column(doc="FLAG_PRIORITY when raised; smaller is sooner.")
+    priority: Mapped[int] = mapped_column(comment="FLAG_PRIORITY when raised; smaller is sooner.")
     reason: Mapped[str | None] = mapped_column(Text(64))
-    draw_probability: Mapped[float | None] = mapped_column(doc="AUDIT only: the chance this study had of being drawn.")
+    draw_probability: Mapped[float | None] = mapped_column(
+        comment="AUDIT only: the chance this study had of being drawn."
+    )
     raised_at: Mapped[datetime]
     cleared_at: Mapped[datetime | None]

@@ -20,18 +20,19 @@ class ModelVersion(Base):
         UniqueConstraint("name", "version"),
         UniqueConstraint("bundle_digest"),
         vocabulary_check("origin", ModelOrigin),
+        {"comment": "Bundles we know; their digest here is what files are verified against."},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(Text(64))
     version: Mapped[str] = mapped_column(Text(64))
     origin: Mapped[ModelOrigin] = mapped_column(Words(ModelOrigin))
-    bundle_digest: Mapped[str] = mapped_column(Text(64), doc="SHA-256 of manifest.json, which lists every file's.")
-    location: Mapped[str] = mapped_column(Text(255), doc="Directory below the bundles directory, or 'starter'.")
+    bundle_digest: Mapped[str] = mapped_column(Text(64), comment="SHA-256 of manifest.json, which lists every file's.")
+    location: Mapped[str] = mapped_column(Text(255), comment="Directory below the bundles directory, or 'starter'.")
     architecture: Mapped[str] = mapped_column(Text(64))
     preprocess_digest: Mapped[str] = mapped_column(Text(64))
     threshold: Mapped[float]
-    manifest: Mapped[dict[str, Any]] = mapped_column(doc="manifest.json as data, for queries.")
+    manifest: Mapped[dict[str, Any]] = mapped_column(comment="manifest.json as data, for queries.")
     registered_at: Mapped[datetime]
 
 
@@ -39,11 +40,14 @@ class Champion(Base):
     """The model in service: one row, replaced by compare-and-swap on the fencing token."""
 
     __tablename__ = "champion"
-    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+    __table_args__ = (
+        CheckConstraint("id = 1", name="single"),
+        {"comment": "The model in service: one row."},
+    )
 
-    id: Mapped[int] = mapped_column(primary_key=True, default=1)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, default=1)
     model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
-    fencing_token: Mapped[int] = mapped_column(default=1, doc="Counts up with each change.")
+    fencing_token: Mapped[int] = mapped_column(default=1, comment="Counts up with each change.")
     since: Mapped[datetime]
 
 
@@ -51,19 +55,25 @@ class Heartbeat(Base):
     """The last sign of life of a process."""
 
     __tablename__ = "heartbeat"
-    __table_args__ = (UniqueConstraint("process"), vocabulary_check("kind", ProcessKind))
+    __table_args__ = (
+        UniqueConstraint("process"),
+        vocabulary_check("kind", ProcessKind),
+        {"comment": "The last sign of life of each process."},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    process: Mapped[str] = mapped_column(Text(64), doc="Random name of one run of one process.")
+    process: Mapped[str] = mapped_column(Text(64), comment="Random name of one run of one process.")
     kind: Mapped[ProcessKind] = mapped_column(Words(ProcessKind))
     host: Mapped[str] = mapped_column(Text(255))
     pid: Mapped[int]
-    listener: Mapped[str | None] = mapped_column(Text(32), doc="REGISTRAR: whose spool it registers.")
+    listener: Mapped[str | None] = mapped_column(Text(32), comment="REGISTRAR: whose spool it registers.")
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
-    stopped_at: Mapped[datetime | None] = mapped_column(doc="Set by an orderly stop.")
-    horizon: Mapped[datetime | None] = mapped_column(doc="REGISTRAR: everything received before this is registered.")
-    model_version_id: Mapped[int | None] = mapped_column(
-        ForeignKey("model_version.id"), doc="WORKER: the model it serves."
+    stopped_at: Mapped[datetime | None] = mapped_column(comment="Set by an orderly stop.")
+    horizon: Mapped[datetime | None] = mapped_column(
+        comment="REGISTRAR: everything received before this is registered."
     )
-    problem: Mapped[str | None] = mapped_column(Text(200), doc="Why it cannot work now, for a person.")
+    model_version_id: Mapped[int | None] = mapped_column(
+        ForeignKey("model_version.id"), comment="WORKER: the model it serves."
+    )
+    problem: Mapped[str | None] = mapped_column(Text(200), comment="Why it cannot work now, for a person.")

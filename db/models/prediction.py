@@ -19,26 +19,27 @@ class Prediction(Base):
         UniqueConstraint("image_id", "image_revision", "model_version_id", "preprocess_digest"),
         vocabulary_check("outcome", Outcome),
         Index("ix_prediction_model_version_id", "model_version_id"),
+        {"comment": "What a model said of an image; never updated."},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
     image_revision: Mapped[int]
     model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
-    preprocess_digest: Mapped[str] = mapped_column(Text(64), doc="Digest of the bundle's PreprocessSpec.")
+    preprocess_digest: Mapped[str] = mapped_column(Text(64), comment="Digest of the bundle's PreprocessSpec.")
     master_digest: Mapped[str] = mapped_column(Text(64))
     input_digest: Mapped[str] = mapped_column(Text(64))
     outcome: Mapped[Outcome] = mapped_column(Words(Outcome))
-    reason: Mapped[str | None] = mapped_column(Text(64), doc="Coded reason of NO_RESULT.")
+    reason: Mapped[str | None] = mapped_column(Text(64), comment="Coded reason of NO_RESULT.")
     score: Mapped[float | None] = mapped_column(
-        doc="The model's own output for pneumonia, 0 to 1; empty if not finite."
+        comment="The model's own output for pneumonia, 0 to 1; empty if not finite."
     )
-    probability: Mapped[float | None] = mapped_column(doc="Calibrated, at `prevalence`.")
-    prevalence: Mapped[float | None] = mapped_column(doc="Prevalence the probability is for.")
-    prevalence_offset: Mapped[float | None] = mapped_column(doc="Log-odds added for the site's prevalence.")
-    threshold: Mapped[float] = mapped_column(doc="On `score`.")
+    probability: Mapped[float | None] = mapped_column(comment="Calibrated, at `prevalence`.")
+    prevalence: Mapped[float | None] = mapped_column(comment="Prevalence the probability is for.")
+    prevalence_offset: Mapped[float | None] = mapped_column(comment="Log-odds added for the site's prevalence.")
+    threshold: Mapped[float] = mapped_column(comment="On `score`.")
     probability_threshold: Mapped[float | None] = mapped_column(
-        doc="The same threshold on the scale of `probability`, so that the two can be compared."
+        comment="The same threshold on the scale of `probability`, so that the two can be compared."
     )
     runtime: Mapped[str] = mapped_column(Text(32))
     code_version: Mapped[str] = mapped_column(Text(32))

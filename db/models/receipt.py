@@ -55,29 +55,30 @@ class Receipt(Base):
         Index("ix_receipt_study_id", "study_id"),
         Index("ix_receipt_image_id", "image_id"),
         Index("ix_receipt_state_reason", "state", "reason"),
+        {"comment": "One row for every instance acknowledged with 0x0000, and what became of it."},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    entry: Mapped[str] = mapped_column(Text(128), doc="The spool's entry name, without suffix.")
+    entry: Mapped[str] = mapped_column(Text(128), comment="The spool's entry name, without suffix.")
     listener: Mapped[str] = mapped_column(Text(32))
     incarnation: Mapped[str] = mapped_column(Text(20))
     sequence: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(Text(64), doc="Digest of the Part 10 file.")
-    size: Mapped[int] = mapped_column(BigInteger, doc="Bytes of the Part 10 file.")
-    peer: Mapped[str | None] = mapped_column(Text(16), doc="Sending AE title, made printable.")
-    received_at: Mapped[datetime] = mapped_column(doc="When the file became durable.")
+    sha256: Mapped[str] = mapped_column(Text(64), comment="Digest of the Part 10 file.")
+    size: Mapped[int] = mapped_column(BigInteger, comment="Bytes of the Part 10 file.")
+    peer: Mapped[str | None] = mapped_column(Text(16), comment="Sending AE title, made printable.")
+    received_at: Mapped[datetime] = mapped_column(comment="When the file became durable.")
     registered_at: Mapped[datetime]
-    due_at: Mapped[datetime] = mapped_column(doc="From then on a PENDING receipt is overdue.")
-    urgency: Mapped[int] = mapped_column(doc="URGENCY_RANK; smaller is claimed sooner.")
+    due_at: Mapped[datetime] = mapped_column(comment="From then on a PENDING receipt is overdue.")
+    urgency: Mapped[int] = mapped_column(comment="URGENCY_RANK; smaller is claimed sooner.")
 
     state: Mapped[ReceiptState] = mapped_column(Words(ReceiptState), default=ReceiptState.PENDING)
-    reason: Mapped[str | None] = mapped_column(Text(64), doc="Coded reason of a terminal state.")
-    detail: Mapped[str | None] = mapped_column(Text(500), doc="One sentence, free of identifiers.")
-    attempts: Mapped[int] = mapped_column(default=0, doc="Starts, committed before a byte is parsed.")
+    reason: Mapped[str | None] = mapped_column(Text(64), comment="Coded reason of a terminal state.")
+    detail: Mapped[str | None] = mapped_column(Text(500), comment="One sentence, free of identifiers.")
+    attempts: Mapped[int] = mapped_column(default=0, comment="Starts, committed before a byte is parsed.")
     lease_token: Mapped[str | None] = mapped_column(Text(32))
-    lease_until: Mapped[datetime | None] = mapped_column(doc="By the database's clock.")
+    lease_until: Mapped[datetime | None] = mapped_column(comment="By the database's clock.")
     finished_at: Mapped[datetime | None]
-    stored_at: Mapped[datetime | None] = mapped_column(doc="When the file moved from the spool to stored/.")
+    stored_at: Mapped[datetime | None] = mapped_column(comment="When the file moved from the spool to stored/.")
 
     study_id: Mapped[int | None] = mapped_column(ForeignKey("study.id"))
     image_id: Mapped[int | None] = mapped_column(ForeignKey("image.id"))
