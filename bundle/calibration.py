@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
-from bundle.manifest import Calibration
+from pydantic import BaseModel, ConfigDict, Field
 
 # a float32 softmax saturates at exactly 0 and 1; log-odds there would be infinite
 _EDGE: Final = 1e-7
+
+
+class Calibration(BaseModel):
+    """Platt scaling: log-odds = slope * logit(score) + intercept, right at `training_prevalence`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    slope: Annotated[float, Field(gt=0)]
+    intercept: float
+    training_prevalence: Annotated[float, Field(gt=0, lt=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +28,7 @@ class Probability:
 
     Attributes
     ----------
-    value : float
+    probability : float
         0 to 1.
     prevalence : float
         The prevalence it is for.
@@ -26,7 +36,7 @@ class Probability:
         Log-odds added to go there from the training prevalence; 0 without a site prevalence.
     """
 
-    value: float
+    probability: float
     prevalence: float
     offset: float
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bundle.calibration import Calibration
 from bundle.errors import BundleRefused
 
 FORMAT: Final = 1
@@ -39,14 +40,6 @@ class Interval(_Frozen):
     high: float | None
 
 
-class Calibration(_Frozen):
-    """Platt scaling: log-odds = slope * logit(score) + intercept, right at `training_prevalence`."""
-
-    slope: Annotated[float, Field(gt=0)]
-    intercept: float
-    training_prevalence: Annotated[float, Field(gt=0, lt=1)]
-
-
 class OperatingPoint(_Frozen):
     """Where a score becomes SUSPECTED (score >= threshold), and how that was chosen.
 
@@ -78,7 +71,7 @@ class OperatingPoint(_Frozen):
 
 
 class UncertaintyBand(_Frozen):
-    """Scores from `low` up to, not including, `high` are flagged UNCERTAIN."""
+    """Scores from `low` to `high`, both included, are flagged UNCERTAIN."""
 
     low: Share
     high: Share
@@ -171,6 +164,11 @@ class Manifest(_Frozen):
             message = "files may not list the manifest or its signature"
             raise ValueError(message)
         return self
+
+    @property
+    def title(self) -> str:
+        """Name and version, as people see them."""
+        return f"{self.name} {self.version}"
 
     @property
     def positive_column(self) -> int:
