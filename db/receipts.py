@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core.spool import Entry
@@ -135,14 +135,13 @@ def unstored(session: Session, limit: int, after_id: int = 0) -> list[Unstored]:
 
 
 def mark_stored(session: Session, receipt_ids: Sequence[int]) -> None:
-    """Note that these receipts' files lie in ``stored/`` now."""
+    """Note that these receipts' files lie in ``stored/`` now.
+
+    Whatever their state: a person may have put one back while its file moved.
+    """
     session.execute(
         update(Receipt)
-        .where(
-            Receipt.id.in_(receipt_ids),
-            or_(Receipt.state != ReceiptState.PENDING, Receipt.stored_at.is_not(None)),
-            Receipt.stored_at.is_(None),
-        )
+        .where(Receipt.id.in_(receipt_ids), Receipt.stored_at.is_(None))
         .values(stored_at=database_now())
         .execution_options(synchronize_session=False)
     )

@@ -52,6 +52,7 @@ class Receipt(Base):
             sqlite_where=text("state = 'PENDING'"),
             postgresql_where=text("state = 'PENDING'"),
         ),
+        Index("ix_receipt_sha256", "sha256"),
         Index("ix_receipt_study_id", "study_id"),
         Index("ix_receipt_image_id", "image_id"),
         Index("ix_receipt_state_reason", "state", "reason"),
@@ -82,3 +83,21 @@ class Receipt(Base):
 
     study_id: Mapped[int | None] = mapped_column(ForeignKey("study.id"))
     image_id: Mapped[int | None] = mapped_column(ForeignKey("image.id"))
+
+
+class ReceiptRetry(Base):
+    """One time a person put a quarantined receipt back to work, and what had been wrong with it."""
+
+    __tablename__ = "receipt_retry"
+    __table_args__ = (
+        Index("ix_receipt_retry_receipt_id", "receipt_id"),
+        {"comment": "Each time a person put a quarantined receipt back; append-only."},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    receipt_id: Mapped[int] = mapped_column(ForeignKey("receipt.id"))
+    reason: Mapped[str | None] = mapped_column(Text(64), comment="Why it had been quarantined.")
+    detail: Mapped[str | None] = mapped_column(Text(500))
+    attempts: Mapped[int] = mapped_column(comment="Starts it had had.")
+    quarantined_at: Mapped[datetime | None]
+    retried_at: Mapped[datetime]

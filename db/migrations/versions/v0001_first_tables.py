@@ -33,6 +33,7 @@ def upgrade() -> None:
     _flag()
     _prediction()
     _receipt()
+    _receipt_retry()
 
 
 def downgrade() -> None:
@@ -380,6 +381,7 @@ def _receipt() -> None:
         postgresql_where=sa.text("state = 'PENDING'"),
     )
     op.create_index("ix_receipt_image_id", "receipt", ["image_id"], unique=False)
+    op.create_index("ix_receipt_sha256", "receipt", ["sha256"], unique=False)
     op.create_index("ix_receipt_state_reason", "receipt", ["state", "reason"], unique=False)
     op.create_index("ix_receipt_study_id", "receipt", ["study_id"], unique=False)
     op.create_index(
@@ -398,3 +400,20 @@ def _receipt() -> None:
         sqlite_where=sa.text("state = 'PENDING'"),
         postgresql_where=sa.text("state = 'PENDING'"),
     )
+
+
+def _receipt_retry() -> None:
+    op.create_table(
+        "receipt_retry",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("receipt_id", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.String(64), nullable=True, comment="Why it had been quarantined."),
+        sa.Column("detail", sa.String(500), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False, comment="Starts it had had."),
+        sa.Column("quarantined_at", _MOMENT, nullable=True),
+        sa.Column("retried_at", _MOMENT, nullable=False),
+        sa.ForeignKeyConstraint(["receipt_id"], ["receipt.id"], name=op.f("fk_receipt_retry_receipt_id_receipt")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_receipt_retry")),
+        comment="Each time a person put a quarantined receipt back; append-only.",
+    )
+    op.create_index("ix_receipt_retry_receipt_id", "receipt_retry", ["receipt_id"], unique=False)
