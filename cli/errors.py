@@ -93,7 +93,7 @@ def _explain_ours(error: LungwatchError) -> tuple[ExitCode, str]:
         case RejectedInput():
             return ExitCode.FINDING, f"refused ({error.reason}): {error.detail}"
         case TransientFailure():
-            return ExitCode.OUTSIDE, f"{error} Trying again may help."
+            return ExitCode.OUTSIDE, f"{str(error).rstrip('.')}. Trying again may help."
         case _:
             return ExitCode.FINDING, str(error)
 
