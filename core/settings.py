@@ -86,6 +86,9 @@ class Settings(BaseSettings):
         128 * 1024, description="Largest P-DATA PDU we ask for, bytes.", ge=4096, le=_MEGABYTE
     )
     maximum_message_size: int = Field(128 * _MEGABYTE, description="Largest instance accepted, bytes.", ge=_MEGABYTE)
+    check_called_ae_title: bool = Field(
+        default=False, description="Reject associations that call us by another AE title."
+    )
     maximum_associations: int = Field(64, description="Associations served at once.", ge=1)
     network_timeout: float = Field(60.0, description="Seconds an association may be idle.", gt=0)
     free_space_fraction: float = Field(0.10, description="Refuse (0xA700) below this share of the disk.", ge=0, lt=1)
