@@ -13,7 +13,7 @@ import numpy as np
 from bundle.load import LoadedModel
 from bundle.manifest import Interval, Manifest
 from training.assignment import Assignment, assign
-from training.datasets import Dataset, Item, open_dataset
+from training.datasets import Item, open_dataset
 from training.errors import DatasetError
 from training.metrics import Scored, intervals
 from training.patients import Split, patient_digest
@@ -68,7 +68,8 @@ class Evaluation:
         """Return the JSON of ``lungwatch evaluate --json``."""
         point = self.manifest.operating_point
         return {
-            "model": {"name": self.manifest.name, "version": self.manifest.version, "digest": self.digest},
+            "model": self.manifest.title,
+            "model_digest": self.digest,
             "data": self.data,
             "split": self.split.value,
             "n": self.n,
@@ -128,25 +129,14 @@ def evaluate(
         chosen = items_of(assign(dataset), part)
         if not chosen:
             raise DatasetError(f"{dataset.name}: no image in the split {part.value}; --split all scores everything")
-        return _evaluate(model, fitted_patients, dataset, chosen, part, begin(len(chosen)))
-
-
-def _evaluate(
-    model: LoadedModel,
-    fitted_patients: frozenset[str],
-    dataset: Dataset,
-    chosen: tuple[Item, ...],
-    part: Part,
-    advance: Callable[[], None],
-) -> Evaluation:
-    examples = load(dataset, chosen, model.spec, advance)
+        examples = load(dataset, chosen, model.spec, begin(len(chosen)))
     found = scored(examples, score(model.runtime, examples), model.manifest.calibration)
     threshold = model.manifest.operating_point.threshold
     patients = {item.patient for item in chosen}
     return Evaluation(
         manifest=model.manifest,
         digest=model.digest,
-        data=dataset.name,
+        data=location.name,
         split=part,
         n=len(found),
         patients=len(patients),

@@ -1,0 +1,149 @@
+"""`lungwatch train` and `lungwatch evaluate`: make a model, measure a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cli import model_choice
+from cli.output import console, notes, print_json, table
+from core import logging
+from core.clock import SystemClock
+from core.settings import load as load_settings
+from training.evaluate import Evaluation, Part
+
+if TYPE_CHECKING:
+    from bundle.manifest import Interval
+    from training.run import Epoch
+
+
+class Model(StrEnum):
+    """Networks that can be trained."""
+
+    REGULARISED = "regularised"
+
+
+class _Bars:
+    """Progress on standard error, one bar a stage and a line an epoch."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def stage(self, name: str, total: int) -> Callable[[], None]:
+        task = self._progress.add_task(name, total=total)
+        return lambda: self._progress.advance(task)
+
+    def epoch(self, epoch: Epoch) -> None:
+        self._progress.console.print(
+            f"epoch {epoch.number:>2}: loss {epoch.loss:.4f}; watched patients: loss {epoch.watch_loss:.4f}, "
+            f"balanced accuracy {epoch.watch_accuracy:.4f}; {epoch.seconds:.0f} s"
+        )
+
+
+@contextmanager
+def _bars() -> Iterator[_Bars]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=notes()) as progress:
+        yield _Bars(progress)
+
+
+def train(
+    model: Annotated[Model, typer.Argument(help="Which network.")],
+    data: Annotated[Path, typer.Option(help="Folder or zip of the published layout, or a folder per class.")],
+    out: Annotated[Path, typer.Option(help="Folder the bundle is written to; must not exist.")],
+    name: Annotated[str | None, typer.Option(help="The bundle's name; else the network's.")] = None,
+    version: Annotated[str | None, typer.Option(help="The bundle's version; else the time.")] = None,
+    sensitivity: Annotated[
+        float, typer.Option(help="Lower bound of sensitivity by patient the threshold must reach.", min=0.5, max=0.999)
+    ] = 0.97,
+) -> None:
+    """Train a model and write its signed bundle.
+
+    Patients are split by a keyed hash; the frozen test share is scored once at the end and shapes nothing.
+    Interrupted, the same command goes on where it stopped: work in progress lies in <out>.partial.
+    Needs LUNGWATCH_SIGNING_KEY_FILE.
+
+    Exit codes: 0 written; 2 wrong command line, settings, data or key, with what to do.
+    """
+    settings = load_settings()
+    logging.configure(settings)
+    from bundle.signing import private_key  # noqa: PLC0415 - --help must answer at once
+
+    key = private_key(settings)  # before hours are spent
+    from training.build import Order, build  # noqa: PLC0415 - likewise
+    from training.recipe import RECIPES  # noqa: PLC0415 - likewise
+
+    now = SystemClock().now()
+    order = Order(
+        RECIPES[model.value],
+        data,
+        out.absolute(),
+        name or model.value,
+        version or now.strftime("%Y%m%dT%H%M%SZ"),
+        sensitivity,
+    )
+    with _bars() as bars:
+        manifest, digest = build(order, key, now, bars)
+    console().print(f"{manifest.title} written to {out}, digest {digest}")
+    for split, figures in manifest.metrics.items():
+        console().print(_figures(figures, f"{split} patients"))
+
+
+def evaluate(
+    *,
+    data: Annotated[Path, typer.Option(help="Folder or zip of the published layout, also one with only test/.")],
+    split: Annotated[
+        Part, typer.Option(help="test: the published test/ if there is one, else our frozen test share.")
+    ] = Part.TEST,
+    model: Annotated[str | None, typer.Option(help=f"{model_choice.HELP} Else the champion, or the starter.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure a model on a data set, with 95 % intervals by patient.
+
+    Through the same pixels and runtime as the worker, at the operating point stored in the bundle.
+
+    Exit codes: 0 measured; 2 wrong command line, settings, data or bundle, with what to do.
+    """
+    settings = load_settings()
+    logging.configure(settings)
+    from training.evaluate import evaluate as measure  # noqa: PLC0415 - --help must answer at once
+
+    loaded, fitted = model_choice.load(settings, model or model_choice.champion_or_starter(settings))
+    with _bars() as bars:
+        found = measure(loaded, fitted, data, split, lambda total: bars.stage("read and score", total))
+    if found.patients_fitted_on:
+        notes().print(
+            f"{found.patients_fitted_on} of these {found.patients} patients shaped the model: the figures flatter it"
+        )
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _show(found)
+
+
+def _show(found: Evaluation) -> None:
+    console().print(
+        f"{found.manifest.title} on {found.data}, split {found.split.value}: {found.n} images "
+        f"({found.counts['NORMAL']} normal, {found.counts['PNEUMONIA']} pneumonia) of {found.patients} patients; "
+        f"threshold {found.manifest.operating_point.threshold:.6g}"
+    )
+    console().print(_figures(found.metrics, "all"))
+    for name, group in found.subgroups.items():
+        console().print(_figures(group.metrics, f"{name}: {group.n} images against all normals"))
+
+
+def _figures(metrics: dict[str, Interval], title: str) -> object:
+    rows = [(name.replace("_", " "), found.value, found.low, found.high) for name, found in metrics.items()]
+    return table(("figure", "value", "low", "high"), rows, title)

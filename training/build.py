@@ -1,0 +1,204 @@
+"""From a data set to a signed bundle: fit, calibrate, choose the operating point, score the test once, write."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version as library_version
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from bundle.errors import BundleRefused
+from bundle.litert import LiteRTRuntime
+from bundle.manifest import CHECKS, FITTED_PATIENTS, FORMAT, LITERT, MODEL_CARD, POSITIVE, WEIGHTS, Data, Manifest
+from bundle.runtime import Runtime
+from bundle.store import digests, write
+from core.logging import get
+from imaging.spec import PreprocessSpec
+from training import calibrate, operating_point
+from training.assignment import Assignment, assign
+from training.card import model_card
+from training.collection import ATTRIBUTION, INTENDED_USE
+from training.convert import to_litert, to_weights
+from training.datasets import LABELS, open_dataset
+from training.fit import fit
+from training.metrics import intervals
+from training.patients import Split, patient_digest
+from training.patterns import make_checks
+from training.pixels import Examples, load
+from training.recipe import Recipe
+from training.run import Epoch, Run
+from training.score import score, scored
+
+_log = get(__name__)
+
+_LIBRARIES: Final = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
+# whoever chose the epoch shaped the weights as well
+_FITTED: Final = (Split.FIT, Split.WATCH)
+_USED: Final = (Split.FIT, Split.WATCH, Split.VALIDATION, Split.TEST)
+
+
+class Watcher(Protocol):
+    """Who is told how far training has come."""
+
+    def stage(self, name: str, total: int) -> Callable[[], None]:
+        """Begin a stage of so many steps; returns what to call after each step."""
+        ...
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Hear what an epoch came to."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to train and where to put it.
+
+    Attributes
+    ----------
+    out : Path
+        The bundle's directory; must not exist. Work in progress lies beside
+        it in ``<out>.partial`` and is what an interrupted run resumes from.
+    required_sensitivity : float
+        What the lower bound at the operating point must reach.
+    """
+
+    recipe: Recipe
+    data: Path
+    out: Path
+    name: str
+    version: str
+    required_sensitivity: float = operating_point.REQUIRED_SENSITIVITY
+    spec: PreprocessSpec = field(default_factory=PreprocessSpec)
+
+    @property
+    def partial(self) -> Path:
+        """Where work in progress lies."""
+        return self.out.with_name(f"{self.out.name}.partial")
+
+
+def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher) -> tuple[Manifest, str]:
+    """Train a model and write its bundle.
+
+    The frozen test share shapes nothing: it is scored once, after every
+    choice is made, for the manifest's figures.
+
+    Returns
+    -------
+    Manifest
+    digest : str
+        The bundle's, SHA-256 of its manifest.
+
+    Raises
+    ------
+    DatasetError, FitFailed, BundleRefused
+        Saying what to do; no half-written bundle is left.
+    """
+    if order.out.exists():
+        raise BundleRefused(f"{order.out} exists already; choose another --out, bundles are never overwritten")
+    with open_dataset(order.data) as dataset:
+        dataset.require_classes()
+        assignment = assign(dataset)
+        examples = {}
+        for split in _USED:
+            items = assignment.items[split]
+            examples[split] = load(dataset, items, order.spec, watcher.stage(f"read {split}", len(items)))
+    fingerprint = order.recipe.fingerprint(assignment.data_digest(), order.spec.digest())
+    run = Run.start_or_resume(order.partial, fingerprint)
+    steps = order.recipe.epochs * -(-len(examples[Split.FIT]) // order.recipe.batch_size)
+    advance = watcher.stage("fit", steps)
+    for _ in range(len(run.epochs) * (steps // order.recipe.epochs)):
+        advance()
+    model = fit(
+        order.recipe,
+        run,
+        fingerprint,
+        examples[Split.FIT],
+        examples[Split.WATCH],
+        report=watcher.epoch,
+        advance=lambda _epoch, _batch: advance(),
+    )
+    best = Run.start_or_resume(order.partial, fingerprint).best
+    files = {WEIGHTS: to_weights(model), LITERT: to_litert(model)}
+    return _write(order, key, now, assignment, examples, files, best, watcher)
+
+
+def _write(  # noqa: PLR0917 - one call, every part of the bundle comes together here
+    order: Order,
+    key: Ed25519PrivateKey,
+    now: datetime,
+    assignment: Assignment,
+    examples: dict[Split, Examples],
+    files: dict[str, bytes],
+    best: Epoch,
+    watcher: Watcher,
+) -> tuple[Manifest, str]:
+    runtime = LiteRTRuntime(files[LITERT], 1, LABELS.index(POSITIVE), len(LABELS))
+    files[CHECKS] = make_checks(lambda master: float(runtime.predict(order.spec.apply(master)[np.newaxis])[0])).encode()
+    fitted = sorted({patient_digest(item.patient) for split in _FITTED for item in assignment.items[split]})
+    files[FITTED_PATIENTS] = "".join(f"{digest}\n" for digest in fitted).encode()
+
+    validation = examples[Split.VALIDATION]
+    raw = _score(runtime, validation, watcher, "score validation")
+    calibration = calibrate.platt(validation.labels, raw)
+    held_out = scored(validation, raw, calibration)
+    point, band = operating_point.choose(held_out, order.required_sensitivity)
+    metrics = {Split.VALIDATION.value: intervals(held_out, point.threshold)}
+    if len(examples[Split.TEST]):
+        # the only look at the test share, when nothing can change any more
+        tested = scored(examples[Split.TEST], _score(runtime, examples[Split.TEST], watcher, "score test"), calibration)
+        metrics[Split.TEST.value] = intervals(tested, point.threshold)
+    manifest = Manifest(
+        format=FORMAT,
+        name=order.name,
+        version=order.version,
+        created_at=now.isoformat(timespec="seconds"),
+        architecture=order.recipe.architecture,
+        labels=LABELS,
+        preprocess=order.spec.to_dict(),
+        preprocess_digest=order.spec.digest(),
+        calibration=calibration,
+        operating_point=point,
+        uncertainty=band,
+        intended_use=INTENDED_USE,
+        data=_data(assignment, files[FITTED_PATIENTS]),
+        training={**order.recipe.to_dict(), "epoch_chosen": best.number, "watch_loss": round(best.watch_loss, 5)},
+        metrics=metrics,
+        libraries={name: library_version(name) for name in _LIBRARIES},
+        attribution=ATTRIBUTION,
+        files=digests({**files, MODEL_CARD: b""}),
+    )
+    files[MODEL_CARD] = model_card(manifest).encode()
+    manifest = manifest.model_copy(update={"files": digests(files)})
+    digest = write(order.out, manifest, files, key)
+    _log.info("bundle_written", model=manifest.title, threshold=point.threshold)
+    return manifest, digest
+
+
+def _score(runtime: Runtime, examples: Examples, watcher: Watcher, stage: str) -> Any:
+    step = watcher.stage(stage, len(examples))
+
+    def advance(count: int) -> None:
+        for _ in range(count):
+            step()
+
+    return score(runtime, examples, advance)
+
+
+def _data(assignment: Assignment, fitted_patients: bytes) -> Data:
+    used = {split: assignment.items[split] for split in (*_USED, Split.RESERVED) if assignment.items[split]}
+    return Data(
+        name="Chest X-Ray Images (Pneumonia), Kermany et al. 2018",
+        digest=assignment.data_digest(),
+        images={
+            split.value: {label: sum(item.label == label for item in items) for label in LABELS}
+            for split, items in used.items()
+        },
+        patients={split.value: len({item.patient for item in items}) for split, items in used.items()},
+        patients_fitted_digest=hashlib.sha256(fitted_patients).hexdigest(),
+    )

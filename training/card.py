@@ -1,0 +1,110 @@
+"""The model card: every figure from the manifest, none typed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bundle.manifest import Interval, Manifest
+
+_FIGURES: Final = {
+    "auc": "AUC",
+    "accuracy": "accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "average_precision": "average precision",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+}
+_DAYS_A_YEAR: Final = 365.25
+
+
+def model_card(manifest: Manifest) -> str:
+    """Return the card as Markdown; `manifest.files` need not be complete yet."""
+    point, use, data = manifest.operating_point, manifest.intended_use, manifest.data
+    low, high = (days / _DAYS_A_YEAR for days in use.age_days)
+    calibration = manifest.calibration
+    lines = [
+        f"# Model card: {manifest.title}",
+        "",
+        f"{use.purpose} Research software, not a medical device.",
+        "",
+        "## Intended use",
+        "",
+        f"- Population: {use.population}",
+        (
+            f"- Age: {low:.0f} years up to, not including, {high:.0f} "
+            f"({use.age_days[0]} to {use.age_days[1] - 1} days); images of other ages are withheld or marked."
+        ),
+        f"- Views: {', '.join(use.views)}; others are marked.",
+        f"- Classes: {use.classes}",
+        "",
+        "## Limits",
+        "",
+        *(f"- {limit}" for limit in use.limits),
+        "",
+        "## Network",
+        "",
+        f"Architecture `{manifest.architecture}`; labels {', '.join(manifest.labels)}. Pixels: "
+        + ", ".join(f"{name} {value}" for name, value in manifest.preprocess.items())
+        + ". Fitted with "
+        + ", ".join(f"{name} {value}" for name, value in manifest.training.items())
+        + ".",
+        "",
+        "## Data",
+        "",
+        f"{data.name}. Split by patient with a keyed hash; no patient is on two sides.",
+        "",
+        "| use | normal | pneumonia | patients |",
+        "|---|---|---|---|",
+        *(
+            f"| {split} | {counts.get('NORMAL', 0)} | {counts.get('PNEUMONIA', 0)} | {data.patients[split]} |"
+            for split, counts in data.images.items()
+        ),
+        "",
+        (
+            "`fit` shaped the weights, `watch` chose the epoch, `validation` set calibration and threshold, "
+            "`test` was scored once at the end."
+        ),
+        "",
+        "## Operating point",
+        "",
+        (
+            f"Score at or above {point.threshold:.6g} is SUSPECTED: the {point.chosen_how}. On those "
+            f"{point.images} images of {point.patients} patients: sensitivity {_cell(point.sensitivity)} "
+            f"(lower bound {point.sensitivity_lower_bound:.3f}), "
+            f"at the cost of a specificity of {_cell(point.specificity)}."
+        ),
+        f"Scores from {manifest.uncertainty.low:.6g} to {manifest.uncertainty.high:.6g} are flagged UNCERTAIN.",
+        (
+            f"Probability: slope {calibration.slope:.4f} and intercept {calibration.intercept:.4f} on the log-odds of the "
+            f"score, right at a prevalence of {calibration.training_prevalence:.3f}; another prevalence shifts it."
+        ),
+        "",
+        "## Figures",
+        "",
+        "95 % intervals by resampling patients; the yes-or-no figures are at the operating point.",
+        "",
+        "| figure | " + " | ".join(manifest.metrics) + " |",
+        "|---|" + "---|" * len(manifest.metrics),
+        *(
+            f"| {title} | " + " | ".join(_cell(found.get(name)) for found in manifest.metrics.values()) + " |"
+            for name, title in _FIGURES.items()
+        ),
+        "",
+        "## Attribution",
+        "",
+        manifest.attribution,
+        "",
+        "Made with " + ", ".join(f"{name} {version}" for name, version in manifest.libraries.items()) + ".",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _cell(interval: Interval | None) -> str:
+    if interval is None or interval.value is None:
+        return "not defined"
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:.3f}"
+    return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"

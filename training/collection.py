@@ -1,0 +1,41 @@
+"""What is known of the public collection our models are trained on, as the manifest carries it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bundle.manifest import IntendedUse
+
+ATTRIBUTION: Final = (
+    'Trained on: D. Kermany, K. Zhang, M. Goldbaum, "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray '
+    'Images for Classification", Mendeley Data, doi 10.17632/rscbjbr9sj, licensed under CC BY 4.0 '
+    "(https://creativecommons.org/licenses/by/4.0/); images were resized for training. Paper: Kermany et al., "
+    '"Identifying Medical Diagnoses and Treatable Diseases by Image-Based Deep Learning", Cell 172 (2018).'
+)
+
+# From the first birthday up to, not including, the sixth: children of one to five. 6 x 365.25 = 2191.5; a child is
+# five until the day it turns six, at the latest 2192 days after birth.
+_AGE_DAYS: Final = (365, 2192)
+
+INTENDED_USE: Final = IntendedUse(
+    purpose="Marks chest radiographs of young children that may show pneumonia, for a radiologist to look at sooner.",
+    population="Children of one to five years, one hospital (Guangzhou Women and Children's Medical Center).",
+    age_days=_AGE_DAYS,
+    views=("AP",),
+    classes="Pneumonia (bacterial or viral) against normal, and nothing else.",
+    limits=(
+        "Every other finding is unknown to it: NOT_SUSPECTED never means normal.",
+        (
+            "The collection gives its classes away by framing, burnt-in letters, sharpness and compression. Figures on "
+            "patients of the same collection therefore flatter: on the collection's published test patients, networks of "
+            "this kind trained without our changes called almost half of the normal children ill (accuracy 0.71 to 0.79, "
+            "recall 0.99, AUC about 0.944). Expect low specificity elsewhere."
+        ),
+        "Judged on one hospital's selected images; not on any other hospital, device, age or view.",
+        "It does not notice by itself that an image is unlike those it was trained on.",
+        (
+            "Pneumonia is far commoner in the training data than in practice: set LUNGWATCH_SITE_PREVALENCE before "
+            "reading a probability."
+        ),
+    ),
+)

@@ -1,0 +1,37 @@
+"""From a Keras network to the LiteRT model that serves on CPU."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bundle.manifest import WEIGHTS
+
+
+def to_litert(model: Any) -> bytes:
+    """Convert a network, float32 throughout, one image at a time.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With one input and one output.
+
+    Returns
+    -------
+    bytes
+        Content of ``model.tflite``.
+    """
+    import tensorflow as tf  # noqa: PLC0415 - only those who build bundles pay for it
+
+    # not from_concrete_functions: it leaves the weights of a Keras 3 network out, without a word
+    content: bytes = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+    return content
+
+
+def to_weights(model: Any) -> bytes:
+    """Return the content of ``model.weights.h5``: weights alone, no optimiser and no code."""
+    with tempfile.TemporaryDirectory(prefix="lungwatch-") as folder:
+        path = Path(folder) / WEIGHTS
+        model.save_weights(path)
+        return path.read_bytes()
