@@ -1,0 +1,156 @@
+"""Quarantine: what could not be processed, and putting it back once the cause is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.orm import Session
+
+from core.errors import LungwatchError
+from db.base import database_now
+from db.models.receipt import Receipt, ReceiptRetry
+from db.models.study import Study
+from db.settling import reopen
+from db.studies import lock_study, recompute_outcome
+from db.vocabulary import ReceiptState, check_move
+
+
+class UnknownReceipt(LungwatchError):
+    """There is no receipt of this number."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedRow:
+    """A quarantined receipt, as far as a person needs it to find the file and the cause."""
+
+    receipt_id: int
+    entry: str
+    listener: str
+    stored: bool
+    reason: str | None
+    detail: str | None
+    attempts: int
+    size: int
+    peer: str | None
+    received_at: datetime
+    finished_at: datetime | None
+    study_uid: str | None
+    accession_number: str | None
+    retries: int
+
+
+def quarantined(
+    session: Session, *, reason: str | None = None, limit: int | None = 100, after_id: int | None = None
+) -> list[QuarantinedRow]:
+    """Return quarantined receipts, newest first.
+
+    Parameters
+    ----------
+    session : Session
+        A reader.
+    reason : str, optional
+        Only those with this coded reason.
+    limit : int or None
+        Rows a page; None for all.
+    after_id : int, optional
+        `receipt_id` of the last row of the page before.
+    """
+    query = _rows().where(Receipt.state == ReceiptState.QUARANTINED).order_by(Receipt.id.desc()).limit(limit)
+    if reason is not None:
+        query = query.where(Receipt.reason == reason)
+    if after_id is not None:
+        query = query.where(Receipt.id < after_id)
+    return [_row(session, receipt, study) for receipt, study in session.execute(query)]
+
+
+def show(session: Session, receipt_id: int) -> QuarantinedRow:
+    """Return one quarantined receipt.
+
+    Raises
+    ------
+    UnknownReceipt
+        If there is none of this number in quarantine.
+    """
+    query = _rows().where(Receipt.id == receipt_id, Receipt.state == ReceiptState.QUARANTINED)
+    found = session.execute(query).first()
+    if found is None:
+        message = f"receipt {receipt_id} is not in quarantine; see: lungwatch quarantine list"
+        raise UnknownReceipt(message)
+    return _row(session, found[0], found[1])
+
+
+def retry(session: Session, receipt_id: int) -> None:
+    """Put a quarantined receipt back to work with its attempts reset; what was wrong is kept in `receipt_retry`.
+
+    Its study, where known, is PENDING again, in a new revision if it had settled.
+    The time by which it is due stays: to whoever waits for it, it is late.
+
+    Raises
+    ------
+    UnknownReceipt
+        If there is no receipt of this number.
+    IllegalMove
+        If it is not in quarantine.
+    """
+    study_id = session.scalar(select(Receipt.study_id).where(Receipt.id == receipt_id))
+    # the study before its receipt, as everywhere
+    study = None if study_id is None else lock_study(session, study_id)
+    receipt = session.scalars(
+        select(Receipt).where(Receipt.id == receipt_id).with_for_update().execution_options(populate_existing=True)
+    ).first()
+    if receipt is None:
+        message = f"there is no receipt {receipt_id}; see: lungwatch quarantine list"
+        raise UnknownReceipt(message)
+    check_move(receipt.state, ReceiptState.PENDING)
+    session.add(
+        ReceiptRetry(
+            receipt_id=receipt.id,
+            reason=receipt.reason,
+            detail=receipt.detail,
+            attempts=receipt.attempts,
+            quarantined_at=receipt.finished_at,
+            retried_at=database_now(),
+        )
+    )
+    session.execute(
+        update(Receipt)
+        .where(Receipt.id == receipt_id, Receipt.state == ReceiptState.QUARANTINED)
+        .values(
+            state=ReceiptState.PENDING,
+            reason=None,
+            detail=None,
+            attempts=0,
+            lease_token=None,
+            lease_until=None,
+            finished_at=None,
+        )
+    )
+    if study is not None:
+        reopen(session, study)
+        recompute_outcome(session, study)
+
+
+def _rows() -> Select[Receipt, Study]:
+    return select(Receipt, Study).outerjoin(Study, Study.id == Receipt.study_id)
+
+
+def _row(session: Session, receipt: Receipt, study: Study | None) -> QuarantinedRow:
+    retries = session.scalars(select(ReceiptRetry.id).where(ReceiptRetry.receipt_id == receipt.id)).all()
+    return QuarantinedRow(
+        receipt_id=receipt.id,
+        entry=receipt.entry,
+        listener=receipt.listener,
+        stored=receipt.stored_at is not None,
+        reason=receipt.reason,
+        detail=receipt.detail,
+        attempts=receipt.attempts,
+        size=receipt.size,
+        peer=receipt.peer,
+        received_at=receipt.received_at,
+        finished_at=receipt.finished_at,
+        study_uid=None if study is None else study.study_uid,
+        accession_number=None if study is None else study.accession_number,
+        retries=len(retries),
+    )

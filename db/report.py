@@ -1,0 +1,176 @@
+"""How things stand: counts, ages, processes, the model in service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import func, or_, select, table
+from sqlalchemy.orm import Session
+
+from db.base import database_now
+from db.models.model import Heartbeat, ModelVersion
+from db.models.receipt import Receipt
+from db.models.study import Study
+from db.registry import champion
+from db.vocabulary import TERMINAL, Outcome, ProcessKind, ReceiptState
+
+# a process that has been silent for longer is history, unless it never stopped in good order this week
+_RECENT: Final = timedelta(days=1)
+_MOST_PROCESSES: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRow:
+    """One process's last sign of life.
+
+    Attributes
+    ----------
+    seen_seconds : float
+        Age of its last beat by the database's clock.
+    stopped_at : datetime or None
+        Set by an orderly stop.
+    horizon_seconds : float or None
+        REGISTRAR: age of the newest time before which all is registered.
+    model : str or None
+        WORKER: name and version of what it serves.
+    """
+
+    kind: ProcessKind
+    host: str
+    pid: int
+    listener: str | None
+    started_at: datetime
+    seen_at: datetime
+    seen_seconds: float
+    stopped_at: datetime | None
+    horizon_seconds: float | None
+    model: str | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChampionRow:
+    """The model in service."""
+
+    name: str
+    version: str
+    since: datetime
+    fencing_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """The ledger at one moment.
+
+    Attributes
+    ----------
+    at : datetime
+        The database's clock.
+    receipts : dict
+        Receipts by state, every state named.
+    acknowledged, terminal, pending, overdue : int
+        Of receipts; acknowledged = terminal + pending.
+    oldest_pending_seconds : float or None
+        Age since it was received; the alarm that needs no broker.
+    studies : dict
+        Studies by outcome, every outcome named.
+    unsettled : int
+        Studies whose present revision is open.
+    flagged : int
+        Rows that wait for a reader.
+    quarantined : dict
+        Quarantined receipts by reason.
+    champion : ChampionRow or None
+        None before the first model was installed.
+    processes : tuple of ProcessRow
+        Those seen within a day or not stopped, newest first.
+    """
+
+    at: datetime
+    receipts: dict[ReceiptState, int]
+    acknowledged: int
+    terminal: int
+    pending: int
+    overdue: int
+    oldest_pending_seconds: float | None
+    studies: dict[Outcome, int]
+    unsettled: int
+    flagged: int
+    quarantined: dict[str, int]
+    champion: ChampionRow | None
+    processes: tuple[ProcessRow, ...]
+
+
+def status(session: Session) -> StatusReport:
+    """Return how things stand; use a reader, so that all numbers are of one moment."""
+    now = session.scalars(select(database_now())).one()
+    receipts = dict.fromkeys(ReceiptState, 0) | dict(
+        session.execute(select(Receipt.state, func.count()).group_by(Receipt.state)).tuples().all()
+    )
+    studies = dict.fromkeys(Outcome, 0) | dict(
+        session.execute(select(Study.outcome, func.count()).group_by(Study.outcome)).tuples().all()
+    )
+    quarantined = session.execute(
+        select(func.coalesce(Receipt.reason, "?"), func.count())
+        .where(Receipt.state == ReceiptState.QUARANTINED)
+        .group_by(Receipt.reason)
+        .order_by(func.count().desc(), Receipt.reason)
+    ).tuples()
+    pending = Receipt.state == ReceiptState.PENDING
+    oldest, overdue = session.execute(
+        select(func.min(Receipt.received_at), func.count().filter(Receipt.due_at < now)).where(pending)
+    ).one()
+    reign = champion(session)
+    return StatusReport(
+        at=now,
+        receipts=receipts,
+        acknowledged=sum(receipts.values()),
+        terminal=sum(receipts[state] for state in TERMINAL),
+        pending=receipts[ReceiptState.PENDING],
+        overdue=overdue,
+        oldest_pending_seconds=_age(now, oldest),
+        studies=studies,
+        unsettled=session.scalars(select(func.count()).select_from(Study).where(Study.settled_at.is_(None))).one(),
+        flagged=session.scalars(select(func.count()).select_from(table("flagged_result"))).one(),
+        quarantined=dict(quarantined.all()),
+        champion=None
+        if reign is None
+        else ChampionRow(reign.model.name, reign.model.version, reign.since, reign.fencing_token),
+        processes=_processes(session, now),
+    )
+
+
+def _processes(session: Session, now: datetime) -> tuple[ProcessRow, ...]:
+    rows = session.execute(
+        select(Heartbeat, ModelVersion.name, ModelVersion.version)
+        .outerjoin(ModelVersion, ModelVersion.id == Heartbeat.model_version_id)
+        .where(or_(Heartbeat.seen_at > now - _RECENT, Heartbeat.stopped_at.is_(None)))
+        .order_by(Heartbeat.id.desc())
+        .limit(_MOST_PROCESSES)
+    )
+    return tuple(
+        ProcessRow(
+            kind=beat.kind,
+            host=beat.host,
+            pid=beat.pid,
+            listener=beat.listener,
+            started_at=beat.started_at,
+            seen_at=beat.seen_at,
+            seen_seconds=(now - beat.seen_at).total_seconds(),
+            stopped_at=beat.stopped_at,
+            horizon_seconds=_age(now, beat.horizon),
+            model=_model(name, version),
+            problem=beat.problem,
+        )
+        for beat, name, version in rows
+    )
+
+
+def _age(now: datetime, then: datetime | None) -> float | None:
+    return None if then is None else (now - then).total_seconds()
+
+
+def _model(name: str | None, version: str | None) -> str | None:
+    return None if name is None else f"{name} {version}"
