@@ -1,0 +1,223 @@
+"""From stored values to what a person would see: modality LUT, VOI LUT or window, polarity, padding.
+
+Stored values have at most 16 bits, so the whole pipeline is computed once for
+each value there is, in float64, and applied to the image as one table: exact,
+and fifty times cheaper than floats at full size. The table itself is every
+parameter of the pipeline, which makes it what `pixels_digest` hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from core.errors import RejectedInput
+from imaging.decode.module import PixelModule
+from imaging.elements import items, number, numbers, text
+from imaging.lut import LookupTable, read_lut
+from imaging.reasons import Rejection
+from imaging.window import Window, first_usable_window
+
+FULL_SCALE: Final = 65535
+# Without VOI LUT and window: stretch between these percentiles. A collimated border or a burnt-in letter is more
+# than half a per cent of a film's area, noise and dead pixels are less.
+LOW_PERCENTILE: Final = 0.5
+HIGH_PERCENTILE: Final = 99.5
+# Up to this depth stored values are taken for grey as it was shown, like the 8-bit pictures models are trained on.
+_DISPLAY_BITS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """The grayscale pipeline of one image.
+
+    Attributes
+    ----------
+    table : ndarray of uint16, shape (2**bits_stored,)
+        Grey, 0 black to 65535 white, for each stored value, indexed by its
+        lowest `bits_stored` bits.
+    """
+
+    table: NDArray[np.uint16]
+
+    def apply(self, stored: NDArray[np.integer]) -> NDArray[np.uint16]:
+        """Render stored values; shape kept."""
+        words = stored.view(f"u{stored.itemsize}")
+        mask = len(self.table) - 1
+        if stored.dtype.kind == "i":
+            words = words & words.dtype.type(mask)
+        return np.take(self.table, words)
+
+
+def render(stored: NDArray[np.integer], module: PixelModule, dataset: Dataset) -> tuple[NDArray[np.uint16], str]:
+    """Render an image.
+
+    Parameters
+    ----------
+    stored : ndarray of uint8, uint16 or int16, shape (rows, columns)
+        As `imaging.decode.dispatch.decode` returns them.
+    module : PixelModule
+        Likewise.
+    dataset : Dataset
+        The header.
+
+    Returns
+    -------
+    grey : ndarray of uint16, shape (rows, columns)
+        0 black to 65535 white; pixel padding is black.
+    pixels_digest : str
+        SHA-256 of stored values and pipeline, 64 hexadecimal digits.
+
+    Raises
+    ------
+    RejectedInput
+        ``BLANK`` if every pixel that is no padding has one value, before or
+        after the pipeline; ``BAD_PIXEL_MODULE`` or ``BAD_HEADER`` for
+        parameters that make no sense.
+    """
+    histogram = _histogram(stored, module)
+    padding = _padding(dataset, module)
+    counted = np.where(padding, 0, histogram)
+    if np.count_nonzero(counted) <= 1:
+        raise RejectedInput(Rejection.BLANK, "every pixel of the image has the same value")
+    rendering = build_rendering(module, dataset, counted, padding)
+    seen = rendering.table[counted > 0]
+    if seen.min() == seen.max():
+        raise RejectedInput(Rejection.BLANK, "the window of the image shows nothing of its values")
+    return rendering.apply(stored), _digest(stored, rendering)
+
+
+def build_rendering(
+    module: PixelModule, dataset: Dataset, histogram: NDArray[np.integer], padding: NDArray[np.bool_]
+) -> Rendering:
+    """Compute the pipeline for every stored value.
+
+    Parameters
+    ----------
+    histogram : ndarray of int, shape (2**bits_stored,)
+        How often each value occurs outside of padding; for the percentiles.
+    padding : ndarray of bool, shape (2**bits_stored,)
+        Which values are padding.
+
+    References
+    ----------
+    DICOM PS3.3 C.11.1 (modality), C.11.2 (VOI), C.7.6.3.1.2 (polarity),
+    C.7.5.1.1.2 (padding), C.11.6 (presentation LUT shape); PS3.4 N.2.
+    """
+    values, is_identity = _modality_values(module, dataset)
+    shown = _voi(values, dataset, module)
+    if shown is None:
+        if is_identity and module.bits_stored <= _DISPLAY_BITS and not module.signed:
+            shown = values / ((1 << module.bits_stored) - 1)
+        else:
+            shown = _stretch(values, histogram)
+    if _is_inverted(module, dataset):
+        shown = 1.0 - shown
+    table = np.rint(np.clip(shown, 0.0, 1.0) * FULL_SCALE).astype(np.uint16)
+    table[padding] = 0
+    return Rendering(table)
+
+
+def stored_values(module: PixelModule) -> NDArray[np.int64]:
+    """Return the stored value that each index of a table stands for."""
+    values = np.arange(1 << module.bits_stored)
+    if module.signed:
+        values[len(values) // 2 :] -= len(values)
+    return values
+
+
+def _histogram(stored: NDArray[np.integer], module: PixelModule) -> NDArray[np.int64]:
+    size = 1 << module.bits_stored
+    flat = stored.view(f"u{stored.itemsize}").ravel()
+    if module.signed:
+        flat = flat & flat.dtype.type(size - 1)
+    return np.bincount(flat, minlength=size)
+
+
+def _padding(dataset: Dataset, module: PixelModule) -> NDArray[np.bool_]:
+    """Mark stored values that are padding: PixelPaddingValue (0028,0120), up to PixelPaddingRangeLimit (0028,0121)."""
+    values = stored_values(module)
+    first = number(dataset, "PixelPaddingValue")
+    if first is None:
+        return np.zeros(len(values), np.bool_)
+    last = number(dataset, "PixelPaddingRangeLimit")
+    low, high = sorted((first, first if last is None else last))
+    # the value may be written wider than the pixels are, or with the other sign
+    mask = len(values) - 1
+    padding: NDArray[np.bool_] = (values >= low) & (values <= high)
+    padding[first & mask] = True
+    return padding
+
+
+def _modality_values(module: PixelModule, dataset: Dataset) -> tuple[NDArray[np.float64], bool]:
+    """Apply the modality LUT (0028,3000), else rescale slope and intercept, PS3.3 C.11.1."""
+    values = stored_values(module).astype(np.float64)
+    table = _first_lut(dataset, "ModalityLUTSequence", signed=module.signed)
+    if table is not None:
+        return table.apply(values), False
+    slope = numbers(dataset, "RescaleSlope")
+    intercept = numbers(dataset, "RescaleIntercept")
+    if not slope and not intercept:
+        return values, True
+    factor, offset = (slope or (1.0,))[0], (intercept or (0.0,))[0]
+    if factor == 0:
+        raise RejectedInput(Rejection.BAD_PIXEL_MODULE, "RescaleSlope is 0: every value would become the same")
+    return values * factor + offset, (factor, offset) == (1.0, 0.0)
+
+
+def _voi(values: NDArray[np.float64], dataset: Dataset, module: PixelModule) -> NDArray[np.float64] | None:
+    """Apply the first VOI LUT (0028,3010), else the first usable window, PS3.3 C.11.2; None if there is neither.
+
+    Where several are given they are alternatives to choose from; the first
+    is the one a viewer opens with.
+    """
+    signed = module.signed or bool(values.min() < 0)
+    table = _first_lut(dataset, "VOILUTSequence", signed=signed)
+    if table is not None:
+        return table.apply(values) / table.full_scale
+    window: Window | None = first_usable_window(
+        numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth"), text(dataset, "VOILUTFunction")
+    )
+    return None if window is None else window.apply(values)
+
+
+def _first_lut(dataset: Dataset, keyword: str, *, signed: bool) -> LookupTable | None:
+    found = items(dataset, keyword)
+    return read_lut(found[0], signed=signed) if found else None
+
+
+def _stretch(values: NDArray[np.float64], histogram: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Map the span between two percentiles of the pixels that are no padding onto 0 to 1."""
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(histogram[order]) / histogram.sum()
+    low, high = (
+        values[order[np.searchsorted(share, percentile / 100)]] for percentile in (LOW_PERCENTILE, HIGH_PERCENTILE)
+    )
+    if high <= low:  # nearly all pixels have one value: show what there is
+        present = values[histogram > 0]
+        low, high = present.min(), present.max()
+    stretched: NDArray[np.float64] = (values - low) / max(high - low, np.finfo(np.float64).tiny)
+    return stretched
+
+
+def _is_inverted(module: PixelModule, dataset: Dataset) -> bool:
+    """Return whether the smallest value is shown white.
+
+    PresentationLUTShape (2050,0020) INVERSE goes with MONOCHROME1 in DX
+    objects (PS3.3 C.8.11.3.1.2) and says the same thing once more: two
+    inversions would be none.
+    """
+    return module.monochrome1 or text(dataset, "PresentationLUTShape").strip().upper() == "INVERSE"
+
+
+def _digest(stored: NDArray[np.integer], rendering: Rendering) -> str:
+    digest = hashlib.sha256(f"lungwatch pixels {stored.shape} {stored.dtype.kind}\n".encode())
+    digest.update(rendering.table.astype("<u2").tobytes())
+    # 8 bits in 16-bit words are the same pixels as 8 bits in bytes
+    digest.update(np.ascontiguousarray(stored, "<u2" if stored.dtype.kind == "u" else "<i2").data)
+    return digest.hexdigest()

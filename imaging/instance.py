@@ -1,0 +1,136 @@
+"""The one pass over a received file: header, scope, budget, decode, rendering, master. What a decode helper runs."""
+
+from __future__ import annotations
+
+import mmap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from core.errors import RejectedInput, TransientFailure
+from imaging.decode.dispatch import decode
+from imaging.elements import quiet
+from imaging.grayscale import render
+from imaging.header import attributes, read_header
+from imaging.master import quality, save_master, shrink
+from imaging.reading import MasterReference, Reading
+from imaging.reasons import Rejection
+from imaging.scope import ScopeDecision, ScopeRules, decide_scope
+from imaging.view import read_view
+
+_MAXIMUM_FILE: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingRules:
+    """What a reading is held against.
+
+    Attributes
+    ----------
+    scope : ScopeRules or None
+        Which images are in scope; None reads pixels whatever they show, to compare them with others.
+    maximum_decoded_bytes : int
+        The header budget, bytes of stored values.
+    keep_patient_name : bool
+        Whether `Attributes.patient_name` is filled.
+    maximum_file_bytes : int
+        A larger file is not opened.
+    """
+
+    scope: ScopeRules | None
+    maximum_decoded_bytes: int
+    keep_patient_name: bool = False
+    maximum_file_bytes: int = _MAXIMUM_FILE
+
+
+def read_instance(path: Path, masters: Path, rules: ReadingRules) -> Reading:
+    """Read one Part 10 file and keep its master.
+
+    Any bytes give a typed answer: what is wrong with them is in the
+    `Reading`, never an exception. Reading again is safe and gives the same.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    masters : Path
+        The masters directory.
+    rules : ReadingRules
+        From settings and the bundle's manifest.
+
+    Raises
+    ------
+    TransientFailure
+        If a disk fails, in reading or in writing.
+    MemoryError
+        If the process's limit is hit; the caller charges the attempt.
+    """
+    seconds: dict[str, float] = {}
+    reading = Reading(attributes=None, seconds=seconds)
+    try:
+        with _mapped(path, rules.maximum_file_bytes) as content, quiet():
+            with _timed(seconds, "header"):
+                header = read_header(content, rules.maximum_file_bytes)
+                view = read_view(header.dataset).word
+                reading = replace(
+                    reading, attributes=attributes(header, view, keep_patient_name=rules.keep_patient_name)
+                )
+                decision = ScopeDecision(None) if rules.scope is None else decide_scope(header.dataset, rules.scope)
+                reading = replace(reading, annotations=decision.annotations)
+            if decision.reason is not None:
+                return replace(reading, out_of_scope=decision.reason)
+            with _timed(seconds, "decode"):
+                module, stored = decode(header, content, rules.maximum_decoded_bytes)
+            with _timed(seconds, "grayscale"):
+                grey, pixels_digest = render(stored, module, header.dataset)
+                # a view into the map must not outlive it
+                del stored
+            with _timed(seconds, "master"):
+                master = shrink(grey)
+                reference = MasterReference(
+                    digest=save_master(masters, master),
+                    pixels_digest=pixels_digest,
+                    quality=quality(master, min(module.rows, module.columns)),
+                )
+            return replace(reading, master=reference)
+    except RejectedInput as error:
+        return replace(reading, rejected=Rejection(error.reason), detail=error.detail)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[step] = round(time.perf_counter() - start, 6)
+
+
+@contextmanager
+def _mapped(path: Path, maximum_bytes: int) -> Iterator[memoryview]:
+    """Map a file into memory, so that uncompressed pixels are never copied.
+
+    Nothing may write to the file meanwhile: entries of the spool are never
+    changed after their rename.
+    """
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError as error:
+        raise RejectedInput(Rejection.MISSING_FILE, "the file is not where the ledger says it is") from error
+    except OSError as error:
+        raise TransientFailure(f"a received file cannot be opened (errno {error.errno})") from error
+    with stream:
+        size = stream.seek(0, 2)
+        if size == 0:
+            raise RejectedInput(Rejection.EMPTY, "the file has no bytes")
+        if size > maximum_bytes:
+            raise RejectedInput(Rejection.OVER_BUDGET, f"the file is larger than {maximum_bytes} bytes")
+        try:
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise TransientFailure(f"a received file cannot be mapped (errno {error.errno})") from error
+        # not closed by hand: arrays may still look into it, the last of them closes it
+        yield memoryview(mapped)
