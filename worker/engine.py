@@ -1,0 +1,173 @@
+"""The loop of a worker: look, claim, work, settle, sweep, beat; whatever the broker or the database does."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core import logging
+from core.clock import Clock
+from core.logging import safe_error
+from core.settings import Settings
+from db.heartbeats import Pulse, beat, stop
+from db.vocabulary import ProcessKind
+from worker.backoff import backoff
+from worker.champion import ChampionWatch
+from worker.pipeline import Journey
+from worker.settle import settle_due
+from worker.sweep import StoreSweep
+
+log = logging.get(__name__)
+
+# without a broker nothing rings across processes, so looking is all there is
+_BROKERLESS_POLL_SECONDS: Final = 0.2
+_LOADING_POLL_SECONDS: Final = 0.1
+_STORE_SWEEP_SECONDS: Final = 30.0
+
+
+@dataclass(slots=True)
+class _Timer:
+    """Something done every so often; one that fails is tried again at its next time."""
+
+    every: float
+    work: Callable[[], object]
+    next_at: float = float("-inf")
+
+    def run_if_due(self, now: float) -> None:
+        if now >= self.next_at:
+            self.next_at = now + self.every
+            self.work()
+
+
+class Engine:
+    """Runs on one thread until `stopping` is set; `bell` wakes it before its next look.
+
+    Parameters
+    ----------
+    settings : Settings
+        Intervals and sizes.
+    sessions : sessionmaker
+        The ledger.
+    journey : Journey
+        What is done with a batch.
+    champion : ChampionWatch
+        Which model serves.
+    bell : threading.Event
+        Set by whoever knows of work.
+    stopping : threading.Event
+        Set to stop: the image in hand is finished, other claims are given back.
+    clock : Clock
+        For the intervals.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        sessions: sessionmaker[Session],
+        journey: Journey,
+        champion: ChampionWatch,
+        bell: threading.Event,
+        stopping: threading.Event,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._journey = journey
+        self._champion = champion
+        self._bell = bell
+        self._stopping = stopping
+        self._clock = clock
+        self._name = secrets.token_hex(8)
+        self._started_at = clock.now()
+        sweep = StoreSweep(settings.data_dir.resolve(), sessions)
+        self._heartbeat = _Timer(settings.heartbeat_seconds, self._beat)
+        self._timers = (
+            _Timer(settings.sweep_seconds, lambda: settle_due(settings, sessions)),
+            _Timer(_STORE_SWEEP_SECONDS, sweep.run),
+        )
+        self._said: str | None = None
+
+    def run(self) -> None:
+        """Work until told to stop; a failure costs a pause, never the loop."""
+        pauses = backoff()
+        log.info("worker_started")
+        while not self._stopping.is_set():
+            try:
+                claimed = self._once()
+                pauses = backoff()
+            except SQLAlchemyError as error:
+                log.error("ledger_away", **safe_error(error))  # noqa: TRY400 - the text may quote data
+                self._stopping.wait(next(pauses))
+            except Exception as error:  # noqa: BLE001 - the edge: the next batch may fare better
+                log.error("engine_failed", **safe_error(error))  # noqa: TRY400 - likewise
+                self._stopping.wait(next(pauses))
+            else:
+                if claimed == 0:
+                    self._bell.wait(self._pause())
+                self._bell.clear()
+        self._stop()
+
+    def _once(self) -> int:
+        self._champion.look()
+        self._tick()
+        claimed = 0
+        if self._champion.serving is not None:
+            claimed = self._journey.run_batch(self._champion.serving, self._stopping, self._tick)
+        now = self._clock.monotonic()
+        for timer in self._timers:
+            if not self._stopping.is_set():
+                timer.run_if_due(now)
+        return claimed
+
+    def _pause(self) -> float:
+        if self._champion.loading and self._champion.serving is None:
+            return _LOADING_POLL_SECONDS
+        if not self._settings.has_broker:
+            return min(_BROKERLESS_POLL_SECONDS, self._settings.idle_poll_seconds)
+        return self._settings.idle_poll_seconds
+
+    def _tick(self) -> None:
+        if self._champion.problem != self._said:
+            # a problem shows at once, not at the next beat
+            self._said = self._champion.problem
+            self._heartbeat.next_at = float("-inf")
+        try:
+            self._heartbeat.run_if_due(self._clock.monotonic())
+        except SQLAlchemyError as error:
+            log.warning("heartbeat_missed", **safe_error(error))
+
+    def _beat(self) -> None:
+        serving = self._champion.serving
+        pulse = Pulse(
+            process=self._name,
+            kind=ProcessKind.WORKER,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=self._started_at,
+            model_version_id=None if serving is None else serving.wanted.model_version_id,
+            problem=self._problem(),
+        )
+        with self._sessions.begin() as session:
+            beat(session, pulse)
+
+    def _problem(self) -> str | None:
+        if self._champion.problem is not None:
+            return self._champion.problem
+        return "not ready: no model loaded yet" if self._champion.serving is None else None
+
+    def _stop(self) -> None:
+        try:
+            with self._sessions.begin() as session:
+                stop(session, self._name)
+        except SQLAlchemyError as error:
+            log.warning("heartbeat_missed", **safe_error(error))
+        log.info("worker_stopped")

@@ -1,0 +1,60 @@
+"""Raising and clearing flags; a cleared flag stays as a row, so that what a reader saw can be told later."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.base import database_now
+from db.models.flag import Flag
+from db.models.study import Image, Study
+from db.vocabulary import FlagKind
+from worker.decide import RaisedFlag
+
+# what follows from one image's pixels and score; the others are about the study or about a person's attention
+OF_THE_IMAGE: Final = frozenset(
+    {FlagKind.SUSPECTED, FlagKind.UNCERTAIN, FlagKind.UNFAMILIAR, FlagKind.POOR_IMAGE, FlagKind.NO_RESULT}
+)
+
+
+def replace_image_flags(session: Session, study: Study, image: Image, raised: tuple[RaisedFlag, ...]) -> None:
+    """Make an image's own flags those that are raised now; the study must be locked."""
+    wanted = {flag.kind for flag in raised}
+    standing = session.scalars(
+        select(Flag).where(Flag.image_id == image.id, Flag.cleared_at.is_(None), Flag.kind.in_(OF_THE_IMAGE))
+    )
+    for flag in standing:
+        if flag.kind not in wanted:
+            flag.cleared_at = database_now()
+    for new in raised:
+        raise_flag(session, study, image, new)
+
+
+def raise_flag(
+    session: Session, study: Study, image: Image | None, raised: RaisedFlag, draw_probability: float | None = None
+) -> None:
+    """Let a flag stand in the study's present revision; one that stands already is left as it is."""
+    about = Flag.image_id.is_(None) if image is None else Flag.image_id == image.id
+    same_kind = list(session.scalars(select(Flag).where(Flag.study_id == study.id, about, Flag.kind == raised.kind)))
+    if any(flag.cleared_at is None for flag in same_kind):
+        return
+    for flag in same_kind:
+        if flag.study_revision == study.revision:
+            flag.cleared_at = None
+            flag.reason = raised.reason
+            flag.raised_at = database_now()
+            return
+    session.add(
+        Flag(
+            study_id=study.id,
+            image_id=None if image is None else image.id,
+            study_revision=study.revision,
+            kind=raised.kind,
+            priority=raised.priority,
+            reason=raised.reason,
+            draw_probability=draw_probability,
+            raised_at=database_now(),
+        )
+    )

@@ -1,0 +1,233 @@
+"""The helper processes of one worker: start, ask with a deadline, replace.
+
+A helper is an ordinary program started anew (never forked from a process that
+may have loaded TensorFlow, finding 10), spoken to in JSON (never pickle: its
+answers come from a process that parsed a stranger's file).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import ValidationError
+
+from core import logging
+from core.errors import TransientFailure
+from core.settings import Settings
+from imaging.reasons import Rejection
+from worker.decode_process import DEFAULT_READER
+from worker.decode_protocol import ANSWERS, MAXIMUM_LINE, READY, REQUESTS, Answer, Ask, Limits, Request
+
+log = logging.get(__name__)
+
+_PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
+_ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_ROOT: Final = Path(__file__).resolve().parents[1]
+
+
+class HelperFailed(TransientFailure):
+    """A helper crashed, hung or ran out of memory; the image has spent an attempt."""
+
+    def __init__(self, reason: Rejection, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class Helper:
+    """One decode process. Not for two threads at once.
+
+    It dies with the thread that started it (the kernel's parent-death signal
+    is tied to threads), so each lane of the worker starts its own.
+    """
+
+    def __init__(self, limits: Limits, reader: str = DEFAULT_READER) -> None:
+        self._limits = limits
+        self._reader = reader
+        self._process: subprocess.Popen[bytes] | None = None
+        self._images = 0
+
+    @classmethod
+    def from_settings(cls, settings: Settings, reader: str = DEFAULT_READER) -> Self:
+        """Build a helper with the limits that are set; nothing is started yet."""
+        limits = Limits(
+            seconds=settings.helper_seconds,
+            cpu_seconds=settings.helper_cpu_seconds,
+            memory_bytes=settings.helper_memory_bytes,
+            images=settings.helper_images,
+        )
+        return cls(limits, reader)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running process."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start the process, unless one runs, and wait until it is ready.
+
+        Raises
+        ------
+        HelperFailed
+            If it ends or takes too long before it is ready.
+        """
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.stop()
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        environment |= dict.fromkeys(_ONE_THREAD, "1")
+        environment["PYTHONPATH"] = str(_ROOT)
+        command = [
+            *(sys.executable, "-m", "worker.decode_process"),
+            *("--parent", str(os.getpid())),
+            *("--memory-bytes", str(self._limits.memory_bytes)),
+            *("--cpu-seconds", str(self._limits.cpu_seconds)),
+            *("--reader", self._reader),
+        ]
+        self._process = subprocess.Popen(  # noqa: S603 - our own module, no received text
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
+        )
+        self._images = 0
+        if self._line(time.monotonic() + self._limits.start_seconds) != READY:
+            self.stop()
+            raise HelperFailed(Rejection.CRASHED, "a helper process did not start as it should")
+
+    def ask(self, request: Request) -> Answer:
+        """Put one question and wait for the answer, at most the wall time an image may take.
+
+        Raises
+        ------
+        HelperFailed
+            CRASHED, TIMED_OUT or OUT_OF_MEMORY; the process is gone, the next question starts another.
+        """
+        self.start()
+        deadline = time.monotonic() + self._limits.seconds
+        try:
+            self._send(REQUESTS.dump_json(request) + b"\n")
+            answer = ANSWERS.validate_json(self._line(deadline))
+        except ValidationError:
+            self.stop()
+            raise HelperFailed(Rejection.CRASHED, "a helper process answered nonsense") from None
+        except BaseException:
+            self.stop()
+            raise
+        if answer.failed is not None:
+            self.stop()
+            raise HelperFailed(answer.failed, answer.detail)
+        self._images += request.ask is Ask.READ
+        if self._images >= self._limits.images:
+            self.stop()
+        return answer
+
+    def stop(self) -> None:
+        """Kill the process, if one runs, and collect it."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+
+    def _send(self, content: bytes) -> None:
+        process = self._process
+        if process is None or process.stdin is None:
+            raise HelperFailed(Rejection.CRASHED, "there is no helper process")
+        try:
+            process.stdin.write(content)
+        except BrokenPipeError:
+            raise self._ended() from None
+
+    def _line(self, deadline: float) -> bytes:
+        process = self._process
+        if process is None or process.stdout is None:
+            raise HelperFailed(Rejection.CRASHED, "there is no helper process")
+        descriptor = process.stdout.fileno()
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN | select.POLLHUP)
+        line = b""
+        while not line.endswith(b"\n"):
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or not poller.poll(remaining * 1000):
+                self.stop()
+                raise HelperFailed(Rejection.TIMED_OUT, f"decoding took longer than {self._limits.seconds:g} s")
+            part = os.read(descriptor, 1 << 16)
+            if not part:
+                raise self._ended()
+            line += part
+            if len(line) > MAXIMUM_LINE:
+                self.stop()
+                raise HelperFailed(Rejection.CRASHED, "a helper process answered without end")
+        return line
+
+    def _ended(self) -> HelperFailed:
+        """Say how the process ended."""
+        process = self._process
+        code = None if process is None else process.wait()
+        self.stop()
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            if -code == signal.SIGXCPU:
+                return HelperFailed(
+                    Rejection.TIMED_OUT, f"decoding used more than {self._limits.cpu_seconds} s of processor"
+                )
+            return HelperFailed(Rejection.CRASHED, f"the helper process was ended by {name}")
+        return HelperFailed(Rejection.CRASHED, f"the helper process ended with status {code}")
+
+
+class Helpers:
+    """The helpers of one worker, one for each thread that asks.
+
+    `close` may be called from any thread: what is still being decoded then
+    fails like any other crash.
+    """
+
+    def __init__(self, settings: Settings, reader: str = DEFAULT_READER) -> None:
+        self._settings = settings
+        self._reader = reader
+        self._mine = threading.local()
+        self._all: list[Helper] = []
+        self._lock = threading.Lock()
+
+    def warm(self) -> None:
+        """Start this thread's helper now, before its first image."""
+        try:
+            self._own().start()
+        except HelperFailed as error:
+            # the first image will try again, and be charged
+            log.error("helper_not_started", reason=error.reason, detail=error.detail)  # noqa: TRY400
+
+    def ask(self, request: Request) -> Answer:
+        """Put a question to this thread's helper; see `Helper.ask`."""
+        return self._own().ask(request)
+
+    def close(self) -> None:
+        """Kill every helper."""
+        with self._lock:
+            for helper in self._all:
+                helper.stop()
+            self._all.clear()
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes that run now."""
+        with self._lock:
+            return [pid for helper in self._all if (pid := helper.pid) is not None]
+
+    def _own(self) -> Helper:
+        helper: Helper | None = getattr(self._mine, "helper", None)
+        if helper is None:
+            helper = Helper.from_settings(self._settings, self._reader)
+            self._mine.helper = helper
+            with self._lock:
+                self._all.append(helper)
+        return helper

@@ -1,0 +1,293 @@
+"""The journey of a receipt through a worker; read this first.
+
+======================  ==============================  =============================================
+step                    where                           durable afterwards
+======================  ==============================  =============================================
+claim                   `db.claims.claim`               a lease with a token
+charge the attempt      `worker.read`                   ``receipt.attempts``, before a byte is parsed
+read: header, scope,    a helper process                the master image
+decode, master
+resolve: first,         `worker.resolve`                nothing; asked again under the study's lock
+duplicate, revision,
+conflict
+classify                `worker.classify`               nothing
+decide                  `worker.decide` (pure)          nothing
+record                  `worker.record`                 study, image, prediction, flags, receipt:
+                                                        one transaction under the lease token
+store the file          `core.files`                    spool entry in ``stored/``, ``stored_at``
+======================  ==============================  =============================================
+
+A worker may die after any of them: before *record* the receipt is PENDING and
+its lease runs out, after it the receipt is terminal and the sweep moves the file.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import Final, TypeVar
+
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core import failpoints, logging
+from core.clock import Clock, SystemClock
+from core.errors import TransientFailure
+from core.logging import safe_error
+from core.settings import Settings
+from db.claims import Claim, LeaseLost, claim, release, renew
+from db.vocabulary import ReceiptState
+from imaging.reading import MasterReference, Reading
+from imaging.reasons import Rejection
+from worker import rows
+from worker.backoff import backoff
+from worker.classify import judge, prepare, score
+from worker.helpers import Helpers
+from worker.read import Reader
+from worker.record import delivered, known_already, record
+from worker.resolve import Resolution, resolve
+from worker.serving import Serving
+from worker.stages import AttemptFailed, Judgement, KnownAlready, Prepared, Read
+from worker.store import store
+
+log = logging.get(__name__)
+
+T = TypeVar("T")
+Finding = Read | KnownAlready | AttemptFailed
+# what is left of a lease is never less than this share when work goes on
+_RENEWALS: Final = 4
+_TICK_SECONDS: Final = 1.0
+# an image that failed waits, so that its neighbours go first
+_BACK_OFF_SECONDS: Final = 2.0
+
+
+class Journey:
+    """Takes receipts from claimed to disposed of, a batch at a time, on one thread of its own.
+
+    Files are read on lanes, one thread and one helper process each, while this
+    thread classifies and records what is ready.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sessions: sessionmaker[Session],
+        helpers: Helpers,
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._renewed = self._clock.monotonic()
+        self._settings = settings
+        self._sessions = sessions
+        self._helpers = helpers
+        self._reader = Reader(settings, sessions, helpers)
+        self._lanes = ThreadPoolExecutor(settings.helper_processes, "lane", initializer=helpers.warm)
+        self._held: dict[int, Claim] = {}
+
+    def warm(self) -> None:
+        """Start every lane's helper; before TensorFlow is imported in this process."""
+        together = threading.Barrier(self._settings.helper_processes)
+        for started in [self._lanes.submit(together.wait) for _ in range(self._settings.helper_processes)]:
+            started.result()
+
+    def close(self) -> None:
+        """Stop the helpers and the lanes; what a lane was reading fails and is not recorded."""
+        self._helpers.close()
+        self._lanes.shutdown(wait=True, cancel_futures=True)
+
+    def run_batch(self, serving: Serving, stopping: threading.Event, tick: Callable[[], None]) -> int:
+        """Claim a batch and dispose of it.
+
+        When `stopping` is set, what is being read is finished and the rest is given back.
+        `tick` is called between images, at least every few seconds.
+
+        Returns
+        -------
+        int
+            Receipts claimed; 0 means that nothing waits.
+        """
+        claims = self._claim()
+        try:
+            for findings in self._read(claims, serving, stopping):
+                self._dispose(findings, serving)
+                tick()
+        finally:
+            self._give_back()
+        return len(claims)
+
+    def _claim(self) -> list[Claim]:
+        with self._sessions.begin() as session:
+            claims = claim(session, self._settings.batch_size, self._settings.lease_seconds)
+        self._held = {one.receipt_id: one for one in claims}
+        self._renewed = self._clock.monotonic()
+        if claims:
+            failpoints.reach("claimed")
+        return claims
+
+    def _read(self, claims: list[Claim], serving: Serving, stopping: threading.Event) -> Iterator[list[Finding]]:
+        """Yield what the lanes found, as it comes, never with more in hand than there are lanes and one spare."""
+        waiting = iter(claims)
+        reading: dict[Future[Finding], Claim] = {}
+        while True:
+            while len(reading) <= self._settings.helper_processes and not stopping.is_set():
+                following = next(waiting, None)
+                if following is None:
+                    break
+                reading[self._lanes.submit(self._reader.read, following, serving.reading_rules)] = following
+            if stopping.is_set():
+                # a lane that has not begun its file is not in hand
+                reading = {future: one for future, one in reading.items() if not future.cancel()}
+            if not reading:
+                return
+            done, _ = wait(reading, _TICK_SECONDS, FIRST_COMPLETED)
+            self._renew()
+            findings = []
+            for future in done:
+                held = reading.pop(future)
+                try:
+                    findings.append(future.result())
+                except LeaseLost:
+                    self._lost(held)
+            yield findings
+
+    def _dispose(self, findings: list[Finding], serving: Serving) -> None:
+        """Take each finding to its end; those that need the model go together."""
+        in_scope: list[Prepared] = []
+        for finding in findings:
+            match finding:
+                case KnownAlready():
+                    self._finish(finding.claim, partial(known_already, known=finding))
+                case AttemptFailed():
+                    self._failed(finding)
+                case Read() if finding.reading.master is None or finding.reading.out_of_scope is not None:
+                    self._record(finding)
+                case Read():
+                    prepared = self._prepare(finding, finding.reading.master, serving)
+                    if prepared is not None and self._needs_a_score(prepared):
+                        in_scope.append(prepared)
+                    elif prepared is not None:
+                        self._record(finding, prepared.input_digest)
+        self._classify(in_scope, serving)
+
+    def _prepare(self, read: Read, master: MasterReference, serving: Serving) -> Prepared | None:
+        try:
+            return prepare(read, master, self._settings.masters.resolve(), serving.spec)
+        except TransientFailure as error:
+            self._failed(_spent(read, Rejection.CRASHED, str(error)))
+            return None
+
+    def _needs_a_score(self, prepared: Prepared) -> bool:
+        """Ask the ledger, without locks, whether the instance is one whose pixels were judged before."""
+        attributes = prepared.read.reading.attributes
+        if attributes is None:
+            return False
+        known = self._write(lambda session: rows.find_instance(session, attributes.sop_instance_uid))
+        before = None if known is None else rows.in_force(*known)
+        resolution = resolve(before, delivered(prepared.read, attributes, prepared.input_digest))
+        return resolution in {Resolution.FIRST, Resolution.REPLACE}
+
+    def _classify(self, images: list[Prepared], serving: Serving) -> None:
+        scores = score(serving.runtime, [image.model_input for image in images])
+        for image, found in zip(images, scores, strict=True):
+            if found.failed is not None and found.again:
+                self._failed(_spent(image.read, found.failed, "the model failed on this image"))
+            else:
+                self._record(image.read, image.input_digest, judge(image, found, serving))
+
+    def _failed(self, failed: AttemptFailed) -> None:
+        """Give an image another attempt later, or quarantine it with the reason of the last one."""
+        log.warning(
+            "attempt_failed", receipt_id=failed.claim.receipt_id, attempts=failed.attempts, reason=failed.reason
+        )
+        if failed.attempts < self._settings.maximum_attempts:
+            self._put_off(failed.claim)
+            return
+        reading = Reading(failed.attributes, rejected=failed.reason, detail=failed.detail)
+        self._record(Read(failed.claim, reading, failed.dataset_sha256))
+
+    def _record(self, read: Read, input_digest: str | None = None, judgement: Judgement | None = None) -> None:
+        try:
+            self._finish(read.claim, lambda session: record(session, read, input_digest, judgement))
+        except TransientFailure:
+            self._put_off(read.claim)
+        except (OperationalError, InterfaceError):
+            raise
+        except SQLAlchemyError as error:
+            # the ledger refuses what this image says of itself: its own failure, not its neighbours'
+            log.error("record_refused", receipt_id=read.claim.receipt_id, **safe_error(error))  # noqa: TRY400
+            self._refused(read)
+
+    def _refused(self, read: Read) -> None:
+        attempts = read.claim.attempts + 1
+        if attempts < self._settings.maximum_attempts:
+            self._put_off(read.claim)
+            return
+        reading = Reading(None, rejected=Rejection.BAD_HEADER, detail="the ledger refuses what the header says")
+        self._finish(read.claim, lambda session: record(session, Read(read.claim, reading, None)))
+
+    def _finish(self, held: Claim, work: Callable[[Session], ReceiptState]) -> None:
+        """Commit a receipt's end, then move its file."""
+        try:
+            state = self._write(work)
+        except LeaseLost:
+            self._lost(held)
+            return
+        self._held.pop(held.receipt_id, None)
+        failpoints.reach("recorded")
+        log.info("receipt_finished", receipt_id=held.receipt_id, state=state)
+        store(self._settings.data_dir.resolve(), self._sessions, held.receipt_id, held.listener, held.entry)
+
+    def _put_off(self, held: Claim) -> None:
+        """Give one receipt back, to be tried again after its neighbours."""
+        self._write(lambda session: release(session, [held], delay_seconds=_BACK_OFF_SECONDS))
+        self._held.pop(held.receipt_id, None)
+
+    def _lost(self, held: Claim) -> None:
+        self._held.pop(held.receipt_id, None)
+        log.warning("lease_lost", receipt_id=held.receipt_id)
+
+    def _give_back(self) -> None:
+        held, self._held = list(self._held.values()), {}
+        if not held:
+            return
+        try:
+            with self._sessions.begin() as session:
+                release(session, held)
+        except SQLAlchemyError as error:
+            # their leases run out by themselves
+            log.warning("claims_not_given_back", receipts=len(held), **safe_error(error))
+
+    def _renew(self) -> None:
+        """Renew what is held, when a quarter of the lease has passed."""
+        now = self._clock.monotonic()
+        if now < self._renewed + self._settings.lease_seconds / _RENEWALS:
+            return
+        held = list(self._held.values())
+        kept = self._write(lambda session: renew(session, held, self._settings.lease_seconds))
+        self._renewed = now
+        for one in held:
+            if one.receipt_id not in kept:
+                self._lost(one)
+
+    def _write(self, work: Callable[[Session], T]) -> T:
+        """Run one transaction, again while the database is away and the leases may still hold."""
+        deadline = self._clock.monotonic() + self._settings.lease_seconds / 2
+        for pause in backoff():
+            try:
+                with self._sessions.begin() as session:
+                    return work(session)
+            except (OperationalError, InterfaceError) as error:
+                if self._clock.monotonic() + pause > deadline:
+                    raise
+                log.warning("database_away", **safe_error(error))
+                time.sleep(pause)
+        raise AssertionError("a backoff never ends")
+
+
+def _spent(read: Read, reason: Rejection, detail: str) -> AttemptFailed:
+    return AttemptFailed(
+        read.claim, read.claim.attempts + 1, reason, detail, read.reading.attributes, read.dataset_sha256
+    )

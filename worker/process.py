@@ -1,0 +1,120 @@
+"""The ``work`` process: helpers first, then the engine, then Celery; one owner of the signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+from typing import Final
+
+from sqlalchemy import Engine as DatabaseEngine
+
+from core import celery, logging
+from core.clock import SystemClock
+from core.errors import TransientFailure
+from core.logging import safe_error
+from core.settings import Settings
+from db.base import make_engine, make_sessions
+from db.migrate import check
+from worker import serving, tasks
+from worker.backoff import backoff
+from worker.champion import ChampionWatch
+from worker.doorbell import Doorbell, start_embedded_beat
+from worker.engine import Engine
+from worker.helpers import Helpers
+from worker.pipeline import Journey
+
+log = logging.get(__name__)
+
+# what the second SIGTERM or Ctrl-C gives: somebody is impatient, and leases make it safe
+_FORCED: Final = 1
+
+
+def run(settings: Settings, *, beat: bool = False) -> int:
+    """Work until SIGTERM or SIGINT; then finish the image in hand, give the other claims back and return 0.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of this process.
+    beat : bool
+        Run beat too; for a machine without a broker, where nothing else could.
+
+    Raises
+    ------
+    Misconfigured
+        If the ledger's schema is missing or not this program's.
+    """
+    stopping, bell = threading.Event(), threading.Event()
+    _own_signals(stopping, bell)
+    database = make_engine(settings)
+    if not wait_for_schema(database, stopping):
+        return 0
+    sessions = make_sessions(database)
+    helpers = Helpers(settings)
+    journey = Journey(settings, sessions, helpers)
+    # before anything imports TensorFlow
+    journey.warm()
+    clock = SystemClock()
+    champion = ChampionWatch(
+        sessions,
+        open_bundle=lambda wanted: serving.open_bundle(settings, wanted),
+        install_starter=lambda session: serving.install_starter(settings, session),
+        poll_seconds=settings.champion_poll_seconds,
+        clock=clock,
+    )
+    engine = Engine(
+        settings, sessions=sessions, journey=journey, champion=champion, bell=bell, stopping=stopping, clock=clock
+    )
+    working = threading.Thread(target=engine.run, name="engine")
+    working.start()
+    doorbell = _listen_for_bells(settings, database, bell, beat=beat)
+    working.join()
+    doorbell.stop()
+    journey.close()
+    database.dispose()
+    return 0
+
+
+def wait_for_schema(database: DatabaseEngine, stopping: threading.Event) -> bool:
+    """Wait until the ledger answers and check its schema; False if told to stop before.
+
+    Raises
+    ------
+    Misconfigured
+        If the schema is missing or not this program's.
+    """
+    for pause in backoff(0.5, 10.0):
+        try:
+            check(database)
+        except TransientFailure as error:
+            log.warning("ledger_awaited", **safe_error(error))
+            if stopping.wait(pause):
+                return False
+        else:
+            return True
+    return False
+
+
+def _listen_for_bells(settings: Settings, database: DatabaseEngine, bell: threading.Event, *, beat: bool) -> Doorbell:
+    app = celery.make_app(settings)
+    tasks.bind(app, tasks.Context(settings, database, bell))
+    doorbell = Doorbell(app)
+    doorbell.start()
+    if beat:
+        start_embedded_beat(app, settings)
+    return doorbell
+
+
+def _own_signals(stopping: threading.Event, bell: threading.Event) -> None:
+    def stop(number: int, _: FrameType | None) -> None:
+        if stopping.is_set():
+            # no clean-up may hang this one; claims come back when their leases end
+            os._exit(_FORCED)
+        log.info("stopping", signal=signal.Signals(number).name)
+        stopping.set()
+        bell.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)

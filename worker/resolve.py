@@ -1,0 +1,136 @@
+"""What a delivery means for an instance we may know already: pure, one table, promise 5."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from db.vocabulary import Outcome
+from imaging.reasons import Rejection
+
+
+class Resolution(StrEnum):
+    """How a delivery changes what is in force for its SOP instance."""
+
+    FIRST = "FIRST"
+    """Nothing was known: what was read comes into force."""
+    REPLACE = "REPLACE"
+    """What was known gave no result: what was read comes into force as a new revision."""
+    DUPLICATE = "DUPLICATE"
+    """The same bytes again: nothing changes."""
+    HEADER_REVISION = "HEADER_REVISION"
+    """Other bytes, same pixels: attributes and scope change, the score stays."""
+    CONFLICT = "CONFLICT"
+    """Other pixels or another study: the first stays in force and a person is told."""
+    UNREADABLE = "UNREADABLE"
+    """A later version that cannot be read: the first stays in force and a person is told."""
+
+
+class Nature(StrEnum):
+    """What reading a delivery gave."""
+
+    MASTER = "MASTER"
+    OUT_OF_SCOPE = "OUT_OF_SCOPE"
+    REJECTED = "REJECTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Digests that tell whether two deliveries show the same image; None where not known."""
+
+    master: str | None = None
+    decoded: str | None = None
+    model_input: str | None = None
+
+    def same_as(self, other: Pixels) -> bool:
+        """Whether any digest both sides know is equal."""
+        pairs = (
+            (self.master, other.master),
+            (self.decoded, other.decoded),
+            (self.model_input, other.model_input),
+        )
+        return any(mine is not None and mine == theirs for mine, theirs in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What the ledger holds for one SOP instance."""
+
+    study_uid: str
+    outcome: Outcome
+    reason: str | None
+    dataset_sha256: str | None
+    pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What one receipt brought.
+
+    Attributes
+    ----------
+    put_back : bool
+        A person put this very receipt back from quarantine: it is no duplicate of itself.
+    """
+
+    study_uid: str
+    nature: Nature
+    dataset_sha256: str | None
+    pixels: Pixels = Pixels()
+    put_back: bool = False
+
+
+_RESULTS: Final = frozenset({Outcome.SUSPECTED, Outcome.NOT_SUSPECTED})
+# These say something of the day, not of the bytes: the same bytes sent again deserve another look.
+_PASSING: Final = frozenset(
+    {
+        Rejection.CRASHED,
+        Rejection.OUT_OF_MEMORY,
+        Rejection.TIMED_OUT,
+        Rejection.INFERENCE_FAILED,
+        Rejection.MISSING_FILE,
+    }
+)
+
+
+def is_duplicate(in_force: InForce, dataset_sha256: str | None, *, put_back: bool) -> bool:
+    """Whether the same bytes were disposed of for good; may be asked before anything is decoded."""
+    if put_back or dataset_sha256 is None or in_force.dataset_sha256 != dataset_sha256:
+        return False
+    if in_force.outcome is Outcome.PENDING:
+        return False
+    return in_force.outcome is not Outcome.NO_RESULT or in_force.reason not in _PASSING
+
+
+def needs_pixels(in_force: InForce | None, nature: Nature) -> bool:
+    """Whether an out-of-scope delivery must be decoded after all.
+
+    It would take a result out of the reader's list. Only the same image under
+    a corrected header may do that; another object under a reused UID may not.
+    """
+    return nature is Nature.OUT_OF_SCOPE and in_force is not None and in_force.outcome in _RESULTS
+
+
+def resolve(in_force: InForce | None, delivered: Delivered) -> Resolution:
+    """Decide what a delivery means; the first that has a result stays in force unless its pixels came again.
+
+    Parameters
+    ----------
+    in_force : InForce or None
+        None if the SOP instance was never seen.
+    delivered : Delivered
+        What was read now.
+    """
+    if in_force is None:
+        return Resolution.FIRST
+    if is_duplicate(in_force, delivered.dataset_sha256, put_back=delivered.put_back):
+        return Resolution.DUPLICATE
+    settled_something = in_force.outcome not in {Outcome.PENDING, Outcome.NO_RESULT}
+    if delivered.nature is Nature.REJECTED and settled_something:
+        return Resolution.UNREADABLE
+    if in_force.study_uid != delivered.study_uid:
+        return Resolution.CONFLICT
+    if in_force.outcome not in _RESULTS:
+        return Resolution.REPLACE
+    return Resolution.HEADER_REVISION if in_force.pixels.same_as(delivered.pixels) else Resolution.CONFLICT
