@@ -77,8 +77,8 @@ def model_card(manifest: Manifest) -> str:
         ),
         f"Scores from {manifest.uncertainty.low:.6g} to {manifest.uncertainty.high:.6g} are flagged UNCERTAIN.",
         (
-            f"Probability: slope {calibration.slope:.4f} and intercept {calibration.intercept:.4f} on the log-odds of the "
-            f"score, right at a prevalence of {calibration.training_prevalence:.3f}; another prevalence shifts it."
+            f"Probability: slope {calibration.slope:.4f} and intercept {calibration.intercept:.4f} on the log-odds of "
+            f"the score, right at a prevalence of {calibration.training_prevalence:.3f}; another prevalence shifts it."
         ),
         "",
         "## Figures",

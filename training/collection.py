@@ -27,9 +27,9 @@ INTENDED_USE: Final = IntendedUse(
         "Every other finding is unknown to it: NOT_SUSPECTED never means normal.",
         (
             "The collection gives its classes away by framing, burnt-in letters, sharpness and compression. Figures on "
-            "patients of the same collection therefore flatter: on the collection's published test patients, networks of "
-            "this kind trained without our changes called almost half of the normal children ill (accuracy 0.71 to 0.79, "
-            "recall 0.99, AUC about 0.944). Expect low specificity elsewhere."
+            "patients of the same collection therefore flatter: on its published test patients, networks of this kind "
+            "trained without our changes called almost half of the normal children ill (accuracy 0.71 to 0.79, recall "
+            "0.99, AUC about 0.944). Expect low specificity elsewhere."
         ),
         "Judged on one hospital's selected images; not on any other hospital, device, age or view.",
         "It does not notice by itself that an image is unlike those it was trained on.",

@@ -24,8 +24,11 @@ def to_litert(model: Any) -> bytes:
     """
     import tensorflow as tf  # noqa: PLC0415 - only those who build bundles pay for it
 
+    signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)]
     # not from_concrete_functions: it leaves the weights of a Keras 3 network out, without a word
-    content: bytes = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+    with tempfile.TemporaryDirectory(prefix="lungwatch-") as folder:
+        model.export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
+        content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     return content
 
 

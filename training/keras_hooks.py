@@ -39,8 +39,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # Keras ships no typ
         inputs = self._examples.inputs(which)
         if self._recipe.augmented:
             rng = np.random.default_rng([seed, self._epoch, _CHANGES, number])
-            for image in inputs:
-                image[:] = augment(np.ascontiguousarray(image[:, :, 0]), rng)[:, :, np.newaxis]
+            for image, row in zip(inputs, which, strict=True):
+                other = self._examples.planes[int(rng.integers(len(self._examples)))]
+                image[:] = augment(self._examples.planes[row], other, rng)[:, :, np.newaxis]
         columns = np.eye(2, dtype=np.float32)[self._examples.labels[which]]
         return inputs, columns, self._weights[which]
 

@@ -33,7 +33,7 @@ class Recipe:
     batch_size: int = 32
     learning_rate: float = 1e-3
     patience: int = 8
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.05
     augmented: bool = True
     seed: int = 13
 
