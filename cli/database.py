@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli.ledger import open_ledger
-from cli.output import notes, print_json
-from core.logging import configure
+from cli.ledger import open_ledger, quiet
+from cli.output import notes, print_json, say
 from core.settings import load
 from db.base import make_engine
 from db.migrate import check
@@ -26,7 +25,7 @@ def upgrade(*, as_json: AsJson = False) -> None:
     One transaction: it happens wholly or not at all. Repeating it changes nothing. Back up first.
     """
     settings = load()
-    configure(settings)
+    quiet(settings)
     engine = make_engine(settings)
     try:
         upgrade_schema(engine)
@@ -36,7 +35,7 @@ def upgrade(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"schema": "current"})
     else:
-        notes().print("The ledger's schema is current.")
+        say(notes(), "The ledger's schema is current.")
 
 
 @app.command("check")
@@ -47,4 +46,4 @@ def check_schema(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"schema": "current"})
     else:
-        notes().print("The ledger's schema is current.")
+        say(notes(), "The ledger's schema is current.")

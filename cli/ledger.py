@@ -46,7 +46,7 @@ def open_ledger() -> Iterator[Ledger]:
         If the database does not answer.
     """
     settings = load()
-    configure(settings)
+    quiet(settings)
     refuse_missing(settings)
     engine = make_engine(settings)
     try:
@@ -54,6 +54,11 @@ def open_ledger() -> Iterator[Ledger]:
         yield Ledger(settings, engine, make_readers(engine), make_sessions(engine))
     finally:
         engine.dispose()
+
+
+def quiet(settings: Settings) -> None:
+    """Keep log lines out of a command's output, except where a person asked for them with DEBUG."""
+    configure(settings if settings.log_level == "DEBUG" else settings.model_copy(update={"log_level": "ERROR"}))
 
 
 def refuse_missing(settings: Settings) -> None:

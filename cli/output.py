@@ -80,6 +80,21 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
     return built
 
 
+def facts(rows: Iterable[tuple[str, object]]) -> Table:
+    """Build a table of names and values."""
+    built = Table(show_header=False, box=None, pad_edge=False)
+    built.add_column(style="bold")
+    built.add_column(overflow="fold")
+    for name, value in rows:
+        built.add_row(Text(name), Text(shown(value)))
+    return built
+
+
+def say(out: Console, text: str, style: str | None = None) -> None:
+    """Print a sentence as one line: a terminal wraps it, a log collector wants it whole."""
+    out.print(Text(text, style=style or ""), soft_wrap=True)
+
+
 def plain(value: object) -> Any:
     """Turn dataclasses, times, words and paths into what JSON knows."""
     data: Any = value

@@ -11,15 +11,14 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from db.migrate import check, upgrade
 from rich.panel import Panel
 from rich.text import Text
 
+from cli.announcement import Address, announcement_path, read_announcement
 from cli.errors import ExitCode
 from cli.output import notes
 from cli.supervisor import Plan, Supervisor
@@ -30,6 +29,7 @@ from core.files import make_directories, write_durably
 from core.logging import configure, get
 from core.settings import Settings, load
 from db.base import make_engine
+from db.migrate import check, upgrade
 
 LOCK: Final = "serve.lock"
 STATE: Final = "serve.json"
@@ -37,15 +37,6 @@ STATE: Final = "serve.json"
 _GRACE_SECONDS: Final = 15.0
 
 _log = get(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the listener really listens; the port may have been the system's choice."""
-
-    host: str
-    port: int
-    ae_title: str
 
 
 def serve(
@@ -186,7 +177,7 @@ def child_environment(terminal: bool) -> dict[str, str]:  # noqa: FBT001 - one f
 
 def _supervise(settings: Settings, workers: int) -> bool:
     data = settings.data_dir
-    announcement = data / f"listener-{settings.listener_name}.json"
+    announcement = announcement_path(settings)
     announcement.unlink(missing_ok=True)
     started_at = SystemClock().now()
     listening: Address | None = None
@@ -219,15 +210,6 @@ def _supervise(settings: Settings, workers: int) -> bool:
         return supervisor.run(attend)
     finally:
         (data / STATE).unlink(missing_ok=True)
-
-
-def read_announcement(path: Path, settings: Settings) -> Address | None:
-    """Return where the listener says it listens, or None while it has not said so."""
-    try:
-        said = json.loads(path.read_bytes())
-        return Address(str(said.get("host", settings.listen_host)), int(said["port"]), settings.ae_title)
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
 
 
 def _announce(settings: Settings, listening: Address, workers: int) -> None:

@@ -1,0 +1,79 @@
+"""What counts as wrong: pure judgement over a status report, for `status` and for monitoring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from core.settings import Settings
+from db.report import ProcessRow, StatusReport
+from db.vocabulary import ProcessKind
+
+# a beat may be late twice, and a busy machine later than that
+_BEATS_MISSED: Final = 3
+_SLACK_SECONDS: Final = 15.0
+_HORIZON_SECONDS: Final = 60.0
+_NEEDED: Final = {
+    ProcessKind.REGISTRAR: "no registrar runs: what the listener receives is safe on disk, but is not registered. "
+    "Start lungwatch serve or lungwatch listen.",
+    ProcessKind.WORKER: "no worker runs: nothing is classified. Start lungwatch serve or lungwatch work.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Room where the data directory lies, bytes; the watermark is what must stay free."""
+
+    total: int
+    free: int
+    watermark: int
+
+
+def watermark(settings: Settings, total: int) -> int:
+    """Return how many bytes must stay free on a disk of this size: the larger of share and amount."""
+    return max(int(settings.free_space_fraction * total), settings.free_space_bytes)
+
+
+def alive(process: ProcessRow, settings: Settings) -> bool:
+    """Return whether a process has been heard of lately and did not say goodbye."""
+    return process.stopped_at is None and process.seen_seconds <= (
+        _BEATS_MISSED * settings.heartbeat_seconds + _SLACK_SECONDS
+    )
+
+
+def problems(report: StatusReport, settings: Settings, disk: Disk | None) -> list[str]:
+    """Return what is wrong, each as a sentence with what to do; empty when all is well."""
+    living = [process for process in report.processes if alive(process, settings)]
+    found = [text for kind, text in _NEEDED.items() if not any(process.kind is kind for process in living)]
+    found += [
+        f"{process.kind.value.lower()} {process.pid} on {process.host}: {process.problem}"
+        for process in living
+        if process.problem is not None
+    ]
+    found += [
+        f"registrar {process.pid} on {process.host} lags {process.horizon_seconds:.0f} s behind its spool. "
+        "See its log: the ledger may be slow."
+        for process in living
+        if process.horizon_seconds is not None and process.horizon_seconds > _HORIZON_SECONDS
+    ]
+    if report.champion is None:
+        found.append("no model is in service. A worker installs the starter bundle when it first starts.")
+    if report.overdue:
+        found.append(
+            f"{report.overdue} acknowledged {'image is' if report.overdue == 1 else 'images are'} overdue; "
+            "they stand in lungwatch results --flagged."
+        )
+    if disk is not None and disk.free < disk.watermark:
+        found.append(
+            f"free space is under the watermark ({disk.free >> 20} of {disk.watermark >> 20} MiB): "
+            "the listener refuses with 0xA700. Make room outside the spool."
+        )
+    return found
+
+
+def problems_here(report: StatusReport, settings: Settings, host: str) -> list[str]:
+    """Return what is wrong with this host's processes, for a container's health check."""
+    here = [process for process in report.processes if process.host == host and alive(process, settings)]
+    if not here:
+        return [f"no process of {host} has been heard of lately"]
+    return [f"{process.kind.value.lower()}: {process.problem}" for process in here if process.problem is not None]

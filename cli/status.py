@@ -1,0 +1,121 @@
+"""`lungwatch status`: one screen that says whether all is well."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cli.errors import ExitCode
+from cli.health import Disk, alive, problems, problems_here, watermark
+from cli.ledger import open_ledger, quiet
+from cli.output import console, facts, notes, print_json, printable, say, shown, table
+from core.settings import Settings, load
+from db.report import StatusReport
+from db.report import status as query_status
+
+
+def status(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    listener: Annotated[
+        bool, typer.Option("--listener", help="Only ask this machine's listener by C-ECHO; needs no ledger.")
+    ] = False,
+    here: Annotated[
+        bool, typer.Option("--here", help="Only this host's processes, as a container's health check.")
+    ] = False,
+) -> None:
+    """Show processes, work, results, model and disk on one screen. Exit code 1 while something is wrong.
+
+    Wrong is: no registrar or no worker, one that says it has a problem, registration that lags, overdue images, no
+    model in service, free space under the watermark. Quarantined images and flagged studies are work, not faults.
+    """
+    if listener:
+        _answer(_ask_listener(), as_json=as_json)
+    with open_ledger() as ledger, ledger.read() as session:
+        report = query_status(session)
+        settings = ledger.settings
+    if here:
+        _answer(problems_here(report, settings, socket.gethostname()), as_json=as_json)
+    disk = measure(settings)
+    found = problems(report, settings, disk)
+    if as_json:
+        verdict = {"well": not found, "problems": found, "disk": None if disk is None else asdict(disk)}
+        print_json(verdict | asdict(report))
+    else:
+        _show(console(), report, settings, disk, found)
+    raise typer.Exit(ExitCode.FINDING if found else ExitCode.FINE)
+
+
+def _ask_listener() -> list[str]:
+    # the DICOM library only for the one question that needs it
+    from cli.echo import echo  # noqa: PLC0415
+
+    settings = load()
+    quiet(settings)
+    said = echo(settings)
+    return [] if said is None else [said]
+
+
+def _answer(found: list[str], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"well": not found, "problems": found})
+    else:
+        for sentence in found or ["well"]:
+            say(notes(), printable(sentence))
+    raise typer.Exit(ExitCode.FINDING if found else ExitCode.FINE)
+
+
+def measure(settings: Settings) -> Disk | None:
+    """Return the room where the data directory lies, or None where it is not on this machine."""
+    if not settings.data_dir.exists():
+        return None
+    usage = shutil.disk_usage(settings.data_dir)
+    return Disk(usage.total, usage.free, watermark(settings, usage.total))
+
+
+def _show(out: Console, report: StatusReport, settings: Settings, disk: Disk | None, found: list[str]) -> None:
+    if found:
+        say(out, "Something is wrong:", style="bold red")
+        for sentence in found:
+            say(out, f"  - {printable(sentence)}")
+    else:
+        say(out, "All is well.", style="bold green")
+    out.print()
+    waiting = "" if report.oldest_pending_seconds is None else f", the oldest for {report.oldest_pending_seconds:.0f} s"
+    model = report.champion
+    rows: list[tuple[str, object]] = [
+        ("Acknowledged", f"{report.acknowledged} = {report.terminal} terminal + {report.pending} pending{waiting}"),
+        ("Terminal", _counts({state: count for state, count in report.receipts.items() if state.value != "PENDING"})),
+        ("Quarantined", _counts(report.quarantined)),
+        ("Studies", f"{_counts(report.studies)}; {report.unsettled} not settled"),
+        ("Wait for a reader", report.flagged),
+        ("Model", "-" if model is None else f"{model.name} {model.version}, since {shown(model.since)}"),
+    ]
+    if disk is not None:
+        rows.append(("Disk", f"{disk.free >> 30} of {disk.total >> 30} GiB free, {disk.watermark >> 30} must stay"))
+    out.print(facts(rows))
+    if report.processes:
+        out.print()
+        lines = [
+            (
+                process.kind,
+                process.host,
+                process.pid,
+                "stopped" if process.stopped_at else "runs" if alive(process, settings) else "silent",
+                f"{process.seen_seconds:.0f} s ago",
+                process.model or process.listener,
+                process.problem,
+            )
+            for process in report.processes
+        ]
+        out.print(table(("Process", "Host", "PID", "State", "Seen", "Serves", "Problem"), lines))
+
+
+def _counts(counts: Mapping[Any, int]) -> str:
+    return ", ".join(f"{count} {shown(word)}" for word, count in counts.items() if count) or "none"
