@@ -6,7 +6,6 @@ Keras' own archive formats can name code to run, and `safe_mode` is no boundary.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from bundle.architectures.table import ARCHITECTURES
 from bundle.errors import BundleRefused
 from bundle.manifest import WEIGHTS
+from bundle.quiet import hush_tensorflow
 from bundle.runtime import check_inputs
 
 
@@ -41,7 +41,7 @@ def network(architecture: str, weights: bytes) -> Any:
     """
     if architecture not in ARCHITECTURES:
         raise BundleRefused(f"the bundle's architecture {architecture!r} is not in this version of Lungwatch")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    hush_tensorflow()
     model = ARCHITECTURES[architecture]()
     # Keras reads weights from a path only; ours holds the bytes that were verified, and nobody else may write there
     with tempfile.TemporaryDirectory(prefix="lungwatch-") as folder:
@@ -70,6 +70,7 @@ class KerasRuntime:
     name = "keras"
 
     def __init__(self, architecture: str, weights: bytes, positive_column: int, labels: int) -> None:
+        hush_tensorflow()
         import tensorflow as tf  # noqa: PLC0415 - seconds and 700 MB that only this runtime pays
 
         for gpu in tf.config.list_physical_devices("GPU"):

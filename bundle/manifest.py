@@ -71,7 +71,7 @@ class OperatingPoint(_Frozen):
 
 
 class UncertaintyBand(_Frozen):
-    """Scores from `low` to `high`, both included, are flagged UNCERTAIN."""
+    """Scores from `low` up to, not including, `high` are flagged UNCERTAIN."""
 
     low: Share
     high: Share

@@ -75,7 +75,7 @@ def model_card(manifest: Manifest) -> str:
             f"(lower bound {point.sensitivity_lower_bound:.3f}), "
             f"at the cost of a specificity of {_cell(point.specificity)}."
         ),
-        f"Scores from {manifest.uncertainty.low:.6g} to {manifest.uncertainty.high:.6g} are flagged UNCERTAIN.",
+        f"Scores from {manifest.uncertainty.low:.6g} up to {manifest.uncertainty.high:.6g} are flagged UNCERTAIN.",
         (
             f"Probability: slope {calibration.slope:.4f} and intercept {calibration.intercept:.4f} on the log-odds of "
             f"the score, right at a prevalence of {calibration.training_prevalence:.3f}; another prevalence shifts it."

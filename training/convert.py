@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.manifest import WEIGHTS
+from bundle.quiet import hush_tensorflow
 
 
 def to_litert(model: Any) -> bytes:
@@ -22,6 +23,7 @@ def to_litert(model: Any) -> bytes:
     bytes
         Content of ``model.tflite``.
     """
+    hush_tensorflow()
     import tensorflow as tf  # noqa: PLC0415 - only those who build bundles pay for it
 
     signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)]

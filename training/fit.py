@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.architectures.table import ARCHITECTURES
+from bundle.quiet import hush_tensorflow
 from core.logging import get
 from training.datasets import LABELS
 from training.errors import FitFailed
@@ -66,6 +67,7 @@ def fit(
     FitFailed
         If the loss is no finite number, or a class is empty.
     """
+    hush_tensorflow()
     import keras  # noqa: PLC0415 - only those who fit pay for TensorFlow
 
     from training.keras_hooks import Batches, EachEpoch  # noqa: PLC0415 - likewise

@@ -1,0 +1,174 @@
+"""`lungwatch models`: the registry of model versions and the bundles behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import typer
+from sqlalchemy.orm import Session
+
+from bundle.errors import BundleRefused
+from bundle.load import STARTER, STARTER_LOCATION, load_for, locate
+from bundle.signing import trusted_keys
+from bundle.store import verify as verify_bundle
+from cli import model_choice
+from cli.errors import ExitCode
+from cli.ledger import open_ledger
+from cli.output import console, notes, print_json, table
+from core import logging
+from core.settings import Settings
+from core.settings import load as load_settings
+from db.registry import champion
+from db.registry import models as registered
+
+app = typer.Typer(help="List, show or verify model versions.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_DATABASE: Final = "lungwatch.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A bundle to look at: from the registry, or the starter that ships with the program."""
+
+    name: str
+    version: str
+    location: str
+    digest: str | None
+    threshold: float | None
+    origin: str
+    champion: bool
+    registered_at: Any = None
+
+
+@app.command("list")
+def list_models(*, as_json: AsJson = False) -> None:
+    """List registered models, the champion marked; in a fresh clone, the starter."""
+    rows = _known(load_settings())
+    if as_json:
+        print_json(rows)
+        return
+    cells = [
+        (row.name, row.version, "champion" if row.champion else "", row.origin, row.threshold, row.registered_at)
+        for row in rows
+    ]
+    console().print(table(("Name", "Version", "", "Origin", "Threshold", "Registered"), cells))
+
+
+@app.command()
+def show(
+    model: Annotated[str, typer.Argument(help=model_choice.HELP)] = STARTER_LOCATION, *, as_json: AsJson = False
+) -> None:
+    """Show a model's manifest; the bundle is verified first."""
+    settings = load_settings()
+    logging.configure(settings)
+    found = model_choice.find(settings, model)
+    manifest = found.manifest
+    if as_json:
+        print_json({"digest": found.digest, "directory": found.directory, "manifest": manifest.model_dump(mode="json")})
+        return
+    point, use = manifest.operating_point, manifest.intended_use
+    facts = [
+        ("Model", manifest.title),
+        ("Digest", found.digest),
+        ("Folder", found.directory),
+        ("Made", manifest.created_at),
+        ("Architecture", manifest.architecture),
+        ("Preprocessing", manifest.preprocess_digest),
+        ("Threshold", f"{point.threshold:.6g} ({point.chosen_how})"),
+        ("Uncertain", f"{manifest.uncertainty.low:.6g} to {manifest.uncertainty.high:.6g}"),
+        ("Purpose", use.purpose),
+        ("Ages", f"{use.age_days[0]} to {use.age_days[1] - 1} days"),
+        ("Views", use.views),
+        ("Limits", "\n".join(use.limits)),
+        ("Attribution", manifest.attribution),
+    ]
+    console().print(table(("", ""), facts))
+    names = list(next(iter(manifest.metrics.values()), {}))
+    figures = [
+        (name.replace("_", " "), *(_interval(found.get(name)) for found in manifest.metrics.values())) for name in names
+    ]
+    console().print(table(("figure", *manifest.metrics), figures, "Value (95 % interval by patient)"))
+
+
+@app.command()
+def verify(*, as_json: AsJson = False) -> None:
+    """Verify every registered bundle and the starter: files, digests, signature, and the scores they must give.
+
+    Exit codes: 0 all are sound; 1 at least one is refused, each with what to do; 2 wrong settings.
+    """
+    settings = load_settings()
+    logging.configure(settings)
+    trusted_keys(settings)  # a key that cannot be read is a wrong setting, not a bad bundle
+    rows = [_verify(settings, known) for known in _known(settings, with_starter=True)]
+    if as_json:
+        print_json(rows)
+    else:
+        console().print(table(("Name", "Version", "Sound", "Problem"), [tuple(row.values()) for row in rows]))
+    if not all(row["sound"] for row in rows):
+        raise typer.Exit(int(ExitCode.FINDING))
+
+
+def _verify(settings: Settings, known: Known) -> dict[str, object]:
+    try:
+        load_for(settings, locate(known.location, settings.bundles), known.digest)
+    except BundleRefused as error:
+        return {"name": known.name, "version": known.version, "sound": False, "problem": str(error)}
+    return {"name": known.name, "version": known.version, "sound": True, "problem": None}
+
+
+def _known(settings: Settings, *, with_starter: bool = False) -> list[Known]:
+    rows = []
+    if settings.database_url is not None or (settings.data_dir / _DATABASE).exists():
+        with _session() as session:
+            reign = champion(session)
+            rows = [
+                Known(
+                    row.name,
+                    row.version,
+                    row.location,
+                    row.bundle_digest,
+                    row.threshold,
+                    row.origin.value,
+                    reign is not None and reign.model.id == row.id,
+                    row.registered_at,
+                )
+                for row in registered(session)
+            ]
+    if not rows or (with_starter and all(row.location != STARTER_LOCATION for row in rows)):
+        rows.append(_shipped(settings))
+    return rows
+
+
+def _shipped(settings: Settings) -> Known:
+    try:
+        bundle = verify_bundle(STARTER, None, trusted_keys(settings))
+    except BundleRefused as error:
+        notes().print(str(error))
+        return Known(STARTER_LOCATION, "?", STARTER_LOCATION, None, None, "STARTER", champion=False)
+    point = bundle.manifest.operating_point
+    return Known(
+        bundle.manifest.name,
+        bundle.manifest.version,
+        STARTER_LOCATION,
+        bundle.digest,
+        point.threshold,
+        "STARTER",
+        champion=False,
+    )
+
+
+@contextmanager
+def _session() -> Iterator[Session]:
+    with open_ledger() as ledger, ledger.read() as session:
+        yield session
+
+
+def _interval(found: Any) -> str:
+    if found is None or found.value is None:
+        return "-"
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"

@@ -1,0 +1,166 @@
+"""`lungwatch predict`: what the model says of files at hand, with no listener and no database."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.progress import track
+
+from bundle.load import STARTER_LOCATION, LoadedModel
+from cli import model_choice
+from cli.errors import ExitCode
+from cli.output import console, notes, print_json, table
+from core import logging
+from core.errors import RejectedInput, TransientFailure
+from core.settings import Settings
+from core.settings import load as load_settings
+from db.vocabulary import Outcome
+from imaging.eight_bit import TO_SIXTEEN_BIT, grey_from_picture
+from imaging.instance import read_instance
+from imaging.master import load_master, quality, shrink
+from imaging.reading import Quality
+from imaging.reasons import Annotation, Rejection
+from worker.decide import Decision, decide, no_result
+from worker.serving import decision_rules, reading_rules
+
+# what JPEG and PNG files begin with; everything else is read as DICOM, which has no fixed beginning of its own
+_PICTURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is said of one file.
+
+    Attributes
+    ----------
+    reason : str or None
+        Coded; set with NO_RESULT and OUT_OF_SCOPE.
+    detail : str
+        One sentence for a person; empty where there is nothing to add.
+    """
+
+    file: Path
+    outcome: Outcome
+    reason: str | None = None
+    detail: str = ""
+    probability: float | None = None
+    prevalence: float | None = None
+    flags: tuple[str, ...] = ()
+    annotations: tuple[Annotation, ...] = ()
+
+    def to_dict(self, model: str) -> dict[str, Any]:
+        """Return the row as ``lungwatch predict --json`` prints it."""
+        return {
+            "file": str(self.file),
+            "outcome": self.outcome.value,
+            "reason": self.reason,
+            "probability": self.probability,
+            "prevalence": self.prevalence,
+            "flags": list(self.flags),
+            "annotations": [annotation.value for annotation in self.annotations],
+            "model": model,
+        }
+
+
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="DICOM files, or JPEG or PNG pictures of radiographs.")],
+    *,
+    model: Annotated[str, typer.Option(help=model_choice.HELP)] = STARTER_LOCATION,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Classify files and print outcome, probability and flags; needs no listener and no database.
+
+    Files go the way of received images: scope rules, decoding, preprocessing, threshold. A picture says nothing of
+    age and view, and is marked so. The probability holds at LUNGWATCH_SITE_PREVALENCE, else at the training prevalence.
+
+    Exit codes: 0 every file was classified or is out of scope; 1 at least one has NO_RESULT (the output is complete);
+    2 wrong command line, settings or model.
+    """
+    settings = load_settings()
+    logging.configure(settings)
+    loaded, _ = model_choice.load(settings, model)
+    rows = list(track(classify(files, loaded, settings), "classify", len(files), console=notes(), transient=True))
+    title = loaded.manifest.title
+    if as_json:
+        print_json([row.to_dict(title) for row in rows])
+    else:
+        cells = [
+            (row.file, row.outcome, row.reason, row.probability, row.flags, [str(mark) for mark in row.annotations])
+            for row in rows
+        ]
+        columns = ("File", "Outcome", "Reason", "Probability", "Flags", "Annotations")
+        console().print(table(columns, cells, f"{title}; research, not a medical device"))
+    for row in rows:
+        if row.detail:
+            notes().print(f"{row.file}: {row.detail}")
+    if any(row.outcome is Outcome.NO_RESULT for row in rows):
+        raise typer.Exit(int(ExitCode.FINDING))
+
+
+def classify(files: list[Path], model: LoadedModel, settings: Settings) -> Iterator[Row]:
+    """Classify files one after the other; a file that cannot be read gives NO_RESULT, never an exception."""
+    with tempfile.TemporaryDirectory(prefix="lungwatch-") as scratch:
+        for file in files:
+            yield _classify(file, model, settings, Path(scratch))
+
+
+def _classify(file: Path, model: LoadedModel, settings: Settings, masters: Path) -> Row:
+    try:
+        with file.open("rb") as stream:
+            beginning = stream.read(8)
+        if beginning.startswith(_PICTURES):
+            return _picture(file, model, settings)
+        return _instance(file, model, settings, masters)
+    except RejectedInput as error:
+        return _unread(file, Rejection(error.reason), error.detail)
+    except MemoryError:
+        return _unread(file, Rejection.OUT_OF_MEMORY, "decoding it needs more memory than there is")
+    except OSError as error:
+        return _unread(file, Rejection.MISSING_FILE, f"the file cannot be read: {error.strerror}")
+    except TransientFailure as error:
+        return _unread(file, Rejection.MISSING_FILE, str(error))
+
+
+def _picture(file: Path, model: LoadedModel, settings: Settings) -> Row:
+    grey = grey_from_picture(file)
+    master = shrink(grey.astype("uint16") * TO_SIXTEEN_BIT)
+    marks = (Annotation.UNKNOWN_AGE, Annotation.UNKNOWN_VIEW, Annotation.UNKNOWN_BODY_PART)
+    return _row(file, _decide(master, quality(master, min(grey.shape)), model, settings), marks)
+
+
+def _instance(file: Path, model: LoadedModel, settings: Settings, masters: Path) -> Row:
+    reading = read_instance(file, masters, reading_rules(settings, model.manifest.intended_use.age_days))
+    if reading.rejected is not None:
+        return _unread(file, reading.rejected, reading.detail, reading.annotations)
+    if reading.out_of_scope is not None or reading.master is None:
+        return Row(file, Outcome.OUT_OF_SCOPE, reading.out_of_scope, annotations=reading.annotations)
+    master = load_master(masters, reading.master.digest)
+    return _row(file, _decide(master, reading.master.quality, model, settings), reading.annotations)
+
+
+def _decide(master: Any, image_quality: Quality, model: LoadedModel, settings: Settings) -> Decision:
+    inputs = model.spec.apply(master)[None]
+    score = float(model.runtime.predict(inputs)[0])
+    return decide(score, decision_rules(model.manifest, model.spec, settings.site_prevalence), image_quality)
+
+
+def _row(file: Path, decision: Decision, annotations: tuple[Annotation, ...]) -> Row:
+    return Row(
+        file,
+        decision.outcome,
+        decision.reason,
+        probability=decision.probability,
+        prevalence=decision.prevalence,
+        flags=tuple(flag.kind.value for flag in decision.flags),
+        annotations=annotations,
+    )
+
+
+def _unread(file: Path, reason: Rejection, detail: str, annotations: tuple[Annotation, ...] = ()) -> Row:
+    flags = tuple(flag.kind.value for flag in no_result(reason).flags)
+    return Row(file, Outcome.NO_RESULT, reason, detail, flags=flags, annotations=annotations)
