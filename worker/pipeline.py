@@ -39,6 +39,7 @@ from core.errors import TransientFailure
 from core.logging import safe_error
 from core.settings import Settings
 from db.claims import Claim, LeaseLost, claim, release, renew
+from db.receipts import Unstored
 from db.vocabulary import ReceiptState
 from imaging.reading import MasterReference, Reading
 from imaging.reasons import Rejection
@@ -238,7 +239,7 @@ class Journey:
         self._held.pop(held.receipt_id, None)
         failpoints.reach("recorded")
         log.info("receipt_finished", receipt_id=held.receipt_id, state=state)
-        store(self._settings.data_dir.resolve(), self._sessions, held.receipt_id, held.listener, held.entry)
+        store(self._settings.data_dir.resolve(), self._sessions, Unstored(held.receipt_id, held.listener, held.entry))
 
     def _put_off(self, held: Claim) -> None:
         """Give one receipt back, to be tried again after its neighbours."""

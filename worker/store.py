@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import failpoints, logging
 from core.files import move_durably
 from core.logging import safe_error
-from core.spool import Entry, Spool, stored_path
-from db.base import database_now
-from db.models.receipt import Receipt
+from core.spool import Spool, stored_path
+from db.receipts import Unstored, mark_stored
 
 log = logging.get(__name__)
 
 
-def store(data: Path, sessions: sessionmaker[Session], receipt_id: int, listener: str, entry: Entry) -> bool:
+def store(data: Path, sessions: sessionmaker[Session], left: Unstored, *, complain: bool = True) -> bool:
     """Move the file of a receipt that is terminal to ``stored/``, and note when.
 
     Never raises for a disk or database that is away: the receipt's end is
-    committed, and the sweep comes back to its file.
+    committed, and the sweep comes back to its file. Repeating it is safe.
+
+    Parameters
+    ----------
+    complain : bool
+        Whether a failure is logged; the sweep says it once.
 
     Returns
     -------
@@ -30,16 +33,12 @@ def store(data: Path, sessions: sessionmaker[Session], receipt_id: int, listener
         Whether the file lies where it should and the ledger says so.
     """
     try:
-        move_durably(Spool(data, listener).path(entry), stored_path(data, entry))
+        move_durably(Spool(data, left.listener).path(left.entry), stored_path(data, left.entry))
         failpoints.reach("moved")
         with sessions.begin() as session:
-            session.execute(
-                update(Receipt)
-                .where(Receipt.id == receipt_id, Receipt.stored_at.is_(None))
-                .values(stored_at=database_now())
-                .execution_options(synchronize_session=False)
-            )
+            mark_stored(session, [left.receipt_id])
     except (OSError, SQLAlchemyError) as error:
-        log.error("file_not_stored", receipt_id=receipt_id, **safe_error(error))  # noqa: TRY400
+        if complain:
+            log.error("file_not_stored", receipt_id=left.receipt_id, **safe_error(error))  # noqa: TRY400
         return False
     return True

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
 from celery import Celery, Task, shared_task
 from sqlalchemy import Engine
 
-from core.celery import RING_CLASSIFY
+from core import logging
+from core.celery import RECONCILE, RING_CLASSIFY
 from core.settings import Settings
+from db.audit import reconcile
+from db.base import make_readers
+
+log = logging.get(__name__)
 
 _CONTEXT: Final = "lungwatch_context"
 
@@ -42,3 +48,28 @@ def ring_classify(self: Task, *_: Any, **__: Any) -> None:
     it wakes an engine that finds nothing; losing it costs one idle poll.
     """
     _context(self).bell.set()
+
+
+@shared_task(name=RECONCILE, bind=True, ignore_result=True)  # type: ignore[untyped-decorator]
+def reconcile_daily(self: Task, *_: Any, **__: Any) -> None:
+    """Hold spool, stored files and receipts against each other, and raise an alarm if they do not fit.
+
+    Reads listings and the ledger, writes nothing but the log. Repeating it
+    says the same again.
+    """
+    context = _context(self)
+    found = reconcile(make_readers(context.engine), context.settings.data_dir.resolve())
+    facts = {
+        "acknowledged": found.acknowledged,
+        "terminal": found.terminal,
+        "pending": found.pending,
+        "waiting": found.waiting,
+        "unregistered": found.unregistered,
+    }
+    if found.clean:
+        log.info("reconciled", **facts)
+    else:
+        kinds = Counter(finding.misfit.value for finding in found.findings)
+        log.error(
+            "not_reconciled", balanced=found.balanced, findings=dict(kinds), hint="run lungwatch reconcile", **facts
+        )

@@ -1,0 +1,317 @@
+"""What a delivery becomes, on both databases: promises 4, 5 and 8."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.dataset import Dataset
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.settings import Settings
+from core.spool import Entry, stored_path
+from db.quarantine import retry
+from db.vocabulary import Outcome, ReceiptState
+from tests.factories import dicom_objects as objects
+from tests.integration.worker_kit import Bench, always, bench, deliver
+from worker.settle import settle_due
+
+
+@pytest.fixture
+def worker(ledger_settings: Settings, sessions: sessionmaker[Session]) -> Iterator[Bench]:
+    with bench(ledger_settings, sessions) as made:
+        yield made
+
+
+def test_a_radiograph_is_classified_flagged_and_its_file_stored(worker: Bench) -> None:
+    receipt_id = worker.deliver(objects.phantom())
+    assert worker.run() == 1
+    receipt = worker.receipt(receipt_id)
+    assert (receipt.state, receipt.attempts, receipt.reason) == (ReceiptState.CLASSIFIED, 1, None)
+    assert receipt.stored_at is not None
+    (image,) = worker.images()
+    assert (image.outcome, image.revision, image.view) == (Outcome.SUSPECTED, 1, "AP")
+    assert (receipt.study_id, receipt.image_id) == (worker.study().id, image.id)
+    (prediction,) = worker.predictions()
+    assert prediction.score == pytest.approx(0.9)
+    assert prediction.input_digest == image.input_digest
+    assert prediction.probability == pytest.approx(0.9)
+    assert worker.study().outcome is Outcome.SUSPECTED
+    assert worker.open_flags() == [("SUSPECTED", None)]
+    data = worker.settings.data_dir.resolve()
+    assert not list((data / "spool").rglob("*.dcm"))
+    assert [path.parent.name for path in (data / "stored").rglob("*.dcm")] == [receipt.sha256[:2]]
+
+
+def test_the_same_bytes_from_another_peer_are_a_duplicate_without_work(worker: Bench) -> None:
+    dataset = objects.phantom()
+    worker.deliver(dataset, peer="PACS")
+    worker.run()
+    again = worker.deliver(dataset, peer="MODALITY7")
+    worker.run()
+    assert worker.receipt(again).state is ReceiptState.DUPLICATE
+    assert worker.receipt(again).stored_at is not None
+    assert worker.receipt(again).study_id == worker.study().id
+    assert worker.runtime.images == 1
+    assert len(worker.predictions()) == 1
+
+
+def test_duplicates_of_one_batch_give_one_result(worker: Bench) -> None:
+    dataset = objects.phantom()
+    receipts = [worker.deliver(dataset, peer=f"PACS{number}") for number in range(8)]
+    worker.run()
+    states = [worker.receipt(receipt).state for receipt in receipts]
+    assert sorted(states) == [ReceiptState.CLASSIFIED] + [ReceiptState.DUPLICATE] * 7
+    assert len(worker.predictions()) == 1
+    assert len(worker.images()) == 1
+
+
+def test_a_corrected_header_keeps_the_score(worker: Bench) -> None:
+    dataset = objects.phantom()
+    worker.deliver(dataset)
+    worker.run()
+    dataset.AccessionNumber = "CORRECTED"
+    revised = worker.deliver(dataset)
+    worker.run()
+    assert worker.receipt(revised).state is ReceiptState.HEADER_REVISION
+    assert worker.runtime.images == 1
+    assert worker.study().accession_number == "CORRECTED"
+    (image,) = worker.images()
+    assert (image.revision, image.outcome) == (2, Outcome.SUSPECTED)
+    first, second = worker.predictions()
+    assert (first.image_revision, second.image_revision) == (1, 2)
+    assert first.score == second.score
+    assert worker.open_flags() == [("SUSPECTED", None)]
+
+
+def test_another_lossless_syntax_is_a_header_revision(worker: Bench) -> None:
+    dataset = objects.phantom("same-picture")
+    worker.deliver(dataset)
+    worker.run()
+    again = worker.deliver(objects.phantom("same-picture", syntax=uid.JPEGLosslessSV1))
+    worker.run()
+    assert worker.receipt(again).state is ReceiptState.HEADER_REVISION
+    assert worker.images()[0].transfer_syntax_uid == uid.JPEGLosslessSV1
+    assert worker.runtime.images == 1
+
+
+def test_a_corrected_body_part_takes_the_image_out_of_scope(worker: Bench) -> None:
+    worker.deliver(objects.phantom("hand"))
+    worker.run()
+    revised = worker.deliver(objects.phantom("hand", body_part="HAND"))
+    worker.run()
+    receipt = worker.receipt(revised)
+    assert (receipt.state, receipt.reason) == (ReceiptState.HEADER_REVISION, "BODY_PART")
+    (image,) = worker.images()
+    assert (image.outcome, image.reason) == (Outcome.OUT_OF_SCOPE, "BODY_PART")
+    assert worker.open_flags() == []
+    assert worker.study().outcome is Outcome.OUT_OF_SCOPE
+    back = worker.deliver(objects.phantom("hand", derivation="again"))
+    worker.run()
+    assert worker.receipt(back).state is ReceiptState.CLASSIFIED
+    assert (worker.images()[0].revision, worker.images()[0].outcome) == (3, Outcome.SUSPECTED)
+
+
+def test_other_pixels_conflict_and_the_first_stays(worker: Bench) -> None:
+    dataset = objects.phantom("conflict")
+    worker.deliver(dataset)
+    worker.run()
+    other = worker.deliver(objects.phantom("conflict", picture=objects.gradient(seed=7)))
+    worker.run()
+    receipt = worker.receipt(other)
+    assert (receipt.state, receipt.reason) == (ReceiptState.CONFLICT, "PIXELS")
+    assert receipt.stored_at is not None
+    (image,) = worker.images()
+    assert (image.revision, image.outcome) == (1, Outcome.SUSPECTED)
+    assert worker.open_flags() == [("SUSPECTED", None), ("CONFLICT", "PIXELS")]
+    assert len(worker.predictions()) == 1
+
+
+def test_another_object_out_of_scope_cannot_take_a_result_away(worker: Bench) -> None:
+    worker.deliver(objects.phantom("stolen"))
+    worker.run()
+    thief = worker.deliver(objects.phantom("stolen", picture=objects.gradient(seed=9), body_part="HAND"))
+    worker.run()
+    assert worker.receipt(thief).state is ReceiptState.CONFLICT
+    assert worker.images()[0].outcome is Outcome.SUSPECTED
+    assert ("CONFLICT", "PIXELS") in worker.open_flags()
+
+
+def test_an_unreadable_later_version_leaves_the_first_in_force(worker: Bench) -> None:
+    worker.deliver(objects.phantom("spoilt"))
+    worker.run()
+    later = worker.deliver(objects.truncated_file(seed="spoilt"))
+    worker.run()
+    receipt = worker.receipt(later)
+    assert receipt.state is ReceiptState.QUARANTINED
+    assert worker.images()[0].outcome is Outcome.SUSPECTED
+    assert worker.images()[0].revision == 1
+
+
+def test_a_broken_image_has_no_result_and_a_good_one_replaces_it(worker: Bench) -> None:
+    broken = worker.deliver(objects.broken_code_stream(seed="broken"))
+    worker.run()
+    receipt = worker.receipt(broken)
+    assert receipt.state is ReceiptState.QUARANTINED
+    assert receipt.stored_at is not None
+    (image,) = worker.images()
+    assert (image.outcome, image.reason) == (Outcome.NO_RESULT, receipt.reason)
+    assert worker.study().outcome is Outcome.NO_RESULT
+    assert worker.open_flags() == [("NO_RESULT", receipt.reason)]
+    good = worker.deliver(objects.phantom("broken"))
+    worker.run()
+    assert worker.receipt(good).state is ReceiptState.CLASSIFIED
+    (image,) = worker.images()
+    assert (image.outcome, image.reason, image.revision) == (Outcome.SUSPECTED, None, 2)
+    assert worker.study().outcome is Outcome.SUSPECTED
+    assert worker.open_flags() == [("SUSPECTED", None)]
+
+
+def test_what_is_no_dicom_is_quarantined_without_a_study(worker: Bench) -> None:
+    receipt_id = worker.deliver(b"this is no DICOM file at all" * 10)
+    empty = worker.deliver(b"")
+    worker.run()
+    assert worker.receipt(receipt_id).state is ReceiptState.QUARANTINED
+    assert worker.receipt(receipt_id).study_id is None
+    assert worker.receipt(empty).state is ReceiptState.QUARANTINED
+    assert worker.images() == []
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (objects.lateral, "VIEW"),
+        (objects.hand, "BODY_PART"),
+        (objects.structured_report, "NOT_AN_IMAGE"),
+        (objects.colour, "COLOUR"),
+        (objects.multi_frame, "MULTI_FRAME"),
+        (objects.for_processing, "FOR_PROCESSING"),
+    ],
+)
+def test_out_of_scope_says_why(worker: Bench, make: Callable[[], Dataset], reason: str) -> None:
+    receipt_id = worker.deliver(make())
+    worker.run()
+    receipt = worker.receipt(receipt_id)
+    assert (receipt.state, receipt.reason) == (ReceiptState.OUT_OF_SCOPE, reason)
+    assert worker.images()[0].outcome is Outcome.OUT_OF_SCOPE
+    assert worker.study().outcome is Outcome.OUT_OF_SCOPE
+    assert worker.runtime.images == 0
+
+
+def test_one_instance_in_two_studies_is_told_in_both(worker: Bench) -> None:
+    dataset = objects.phantom("moved")
+    worker.deliver(dataset)
+    worker.run()
+    dataset.StudyInstanceUID = uid.UID("1.2.3.4.5")
+    moved = worker.deliver(dataset)
+    worker.run()
+    assert (worker.receipt(moved).state, worker.receipt(moved).reason) == (ReceiptState.CONFLICT, "STUDY")
+    assert [flag for flag in worker.open_flags() if flag[0] == "CONFLICT"] == [("CONFLICT", "STUDY")] * 2
+
+
+def test_two_patients_in_one_study_are_told(worker: Bench) -> None:
+    first = objects.phantom("patients")
+    worker.deliver(first)
+    second = objects.phantom(study_uid=first.StudyInstanceUID)
+    second.PatientID = "SOMEBODY-ELSE"
+    worker.deliver(second)
+    worker.run()
+    assert worker.study().patient_id == first.PatientID
+    assert ("CONFLICT", "PATIENT") in worker.open_flags()
+
+
+def test_a_late_image_opens_a_revision(worker: Bench) -> None:
+    first = objects.phantom()
+    worker.deliver(first)
+    worker.run()
+    assert settle_due(worker.settings, worker.sessions) == 1
+    assert settle_due(worker.settings, worker.sessions) == 0
+    assert (worker.study().revision, worker.study().settled_at is None) == (1, False)
+    worker.deliver(objects.phantom(study_uid=first.StudyInstanceUID))
+    worker.run()
+    assert (worker.study().revision, worker.study().settled_at) == (2, None)
+    assert settle_due(worker.settings, worker.sessions) == 1
+
+
+def test_a_person_may_put_a_receipt_back(worker: Bench) -> None:
+    broken = worker.deliver(objects.broken_code_stream())
+    worker.run()
+    with worker.sessions.begin() as session:
+        retry(session, broken)
+    assert worker.run() == 1
+    assert worker.receipt(broken).state is ReceiptState.QUARANTINED
+    assert worker.images()[0].revision == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [([np.nan], "NOT_FINITE"), ([np.inf], "NOT_FINITE"), ([1.5], "OUT_OF_RANGE"), ([[0.1, 0.9]], "INFERENCE_FAILED")],
+)
+def test_what_is_no_score_is_no_result(worker: Bench, values: list[object], reason: str) -> None:
+    worker.runtime.predict_with = lambda _: np.array(values, np.float32)
+    receipt_id = worker.deliver(objects.phantom())
+    worker.run()
+    assert worker.receipt(receipt_id).state is ReceiptState.CLASSIFIED
+    (image,) = worker.images()
+    assert (image.outcome, image.reason) == (Outcome.NO_RESULT, reason)
+    assert worker.open_flags() == [("NO_RESULT", reason)]
+    (prediction,) = worker.predictions()
+    assert (prediction.outcome, prediction.score, prediction.probability) == (Outcome.NO_RESULT, None, None)
+
+
+def test_one_bad_input_does_not_fail_its_neighbours(worker: Bench) -> None:
+    poison = worker.deliver(objects.phantom(picture=objects.gradient(seed=5)))
+    good = [worker.deliver(objects.phantom()) for _ in range(3)]
+    refused: list[bytes] = []
+
+    def predict(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        # the first image of the first batch is the one delivered first
+        refused.append(inputs[0].tobytes())
+        if any(one.tobytes() == refused[0] for one in inputs):
+            message = "the runtime fails on this one"
+            raise RuntimeError(message)
+        return np.full(len(inputs), 0.1, np.float32)
+
+    worker.runtime.predict_with = predict
+    worker.run()
+    assert (worker.receipt(poison).state, worker.receipt(poison).attempts) == (ReceiptState.PENDING, 1)
+    assert {worker.receipt(receipt).state for receipt in good} == {ReceiptState.CLASSIFIED}
+
+
+def test_a_file_that_vanished_or_changed_is_quarantined_with_its_reason(worker: Bench) -> None:
+    gone, changed = worker.deliver(objects.phantom()), worker.deliver(objects.phantom())
+    new = worker.settings.data_dir / "spool" / "listener" / "new"
+    for path in new.iterdir():
+        if worker.receipt(gone).sha256 in path.name:
+            path.unlink()
+        elif worker.receipt(changed).sha256 in path.name:
+            path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    worker.run()
+    assert (worker.receipt(gone).state, worker.receipt(gone).reason) == (ReceiptState.QUARANTINED, "MISSING_FILE")
+    assert worker.receipt(changed).reason == "DIGEST_MISMATCH"
+    assert worker.images() == []
+
+
+def test_two_workers_on_one_ledger_dispose_of_each_receipt_once(
+    ledger_settings: Settings, sessions: sessionmaker[Session]
+) -> None:
+    dataset = objects.phantom()
+    receipts = [deliver(ledger_settings, sessions, dataset, peer=f"P{number}") for number in range(4)]
+    receipts += [deliver(ledger_settings, sessions, objects.phantom()) for _ in range(6)]
+    small = ledger_settings.model_copy(update={"batch_size": 2})
+    with bench(small, sessions, always(0.1)) as one, bench(small, sessions, always(0.1)) as two:
+        threads = [threading.Thread(target=worker.run) for worker in (one, two)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        states = [one.receipt(receipt).state for receipt in receipts]
+        assert sorted(states) == [ReceiptState.CLASSIFIED] * 7 + [ReceiptState.DUPLICATE] * 3
+        assert len(one.predictions()) == 7
+        assert not list((small.data_dir / "spool").rglob("*.dcm"))
+        entries = [Entry.parse(one.receipt(receipt).entry) for receipt in receipts]
+        assert all(stored_path(small.data_dir, entry).exists() for entry in entries)
