@@ -20,13 +20,12 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
+from core.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from imaging.phantom.encode import LOSSY_METHODS, LossyQuality, encode, is_native
 
 _BYTE_BITS: Final = 8
 _LOWEST_BITS: Final = 6  # PS3.3 C.8.11.3.1.3, smallest Bits Stored of a DX image
 _HIGHEST_BITS: Final = 16
-_IMPLEMENTATION_UID: Final = uid.UID("2.25.254133062049387196061214731083271402243")
-_IMPLEMENTATION_VERSION: Final = "LUNGWATCH_PHANTM"  # 16 characters at most
 # (0008,2218) Anatomic Region Sequence, CID 4009, and (0054,0220) View Code Sequence, CID 4010
 _REGIONS: Final = {
     "CHEST": ("816094009", "Chest"),
@@ -124,6 +123,8 @@ class PhantomObject:
         values before inversion; None is the whole range.
     pixel_spacing : float
         Millimetres at the detector.
+    derivation : str
+        (0008,2111) *Derivation Description*.
     """
 
     picture: NDArray[np.uint16] = field(repr=False)
@@ -142,6 +143,7 @@ class PhantomObject:
     accession_number: str = "PHANTOM-A1"
     study_date: date = date(2024, 1, 2)
     pixel_spacing: float = 0.1
+    derivation: str = "Computed phantom, no person"
     quality: LossyQuality | None = None
 
 
@@ -194,8 +196,8 @@ def _file_meta(plan: PhantomObject) -> FileMetaDataset:
     meta.MediaStorageSOPClassUID = SOP_CLASSES[plan.modality]
     meta.MediaStorageSOPInstanceUID = plan.sop_instance_uid
     meta.TransferSyntaxUID = plan.syntax
-    meta.ImplementationClassUID = _IMPLEMENTATION_UID
-    meta.ImplementationVersionName = _IMPLEMENTATION_VERSION
+    meta.ImplementationClassUID = uid.UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     return meta
 
 
@@ -220,7 +222,7 @@ def _common(dataset: Dataset, plan: PhantomObject) -> None:
     dataset.SeriesInstanceUID = plan.series_uid
     dataset.SeriesNumber = 1
     dataset.Modality = plan.modality.value
-    dataset.Manufacturer = "Lungwatch phantom"
+    dataset.Manufacturer = "Phantom"
     dataset.InstanceNumber = 1
     dataset.PatientOrientation = _ORIENTATIONS.get(plan.view or "", ["L", "F"])
     if plan.body_part is not None:
@@ -249,7 +251,7 @@ def _digital_x_ray(dataset: Dataset, plan: PhantomObject) -> None:
     dataset.RescaleIntercept = "0"
     dataset.RescaleSlope = "1"
     dataset.RescaleType = "US"
-    dataset.DerivationDescription = "Computed phantom, no person"
+    dataset.DerivationDescription = plan.derivation
     dataset.AcquisitionDeviceProcessingDescription = ""
     dataset.DetectorType = "SCINTILLATOR"
     dataset.ImagerPixelSpacing = [plan.pixel_spacing, plan.pixel_spacing]

@@ -1,0 +1,1 @@
+"""`lungwatch demo`: a day's worth of odd studies through the whole of it, each accounted for."""
