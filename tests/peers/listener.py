@@ -129,18 +129,22 @@ class ListenerProcess(Process):
         assert self.process.poll() is None, self.log
         return json.loads(self.announcement.read_bytes()) if self.announcement.exists() else None
 
+    def seen(self, path: Path) -> Path:
+        """A path as the process sees it, which may live in a mount namespace of its own."""
+        return Path(f"/proc/{self.pid}/root{path}") if self.prefix else path
+
     @property
     def entries(self) -> list[Entry]:
         """What lies in ``new/``, in order of receipt."""
-        return sorted(Entry.parse(path.name) for path in self.spool.new.iterdir())
+        return sorted(Entry.parse(path.name) for path in self.seen(self.spool.new).iterdir())
 
     @property
     def files(self) -> list[Path]:
-        return [self.spool.path(entry) for entry in self.entries]
+        return [self.seen(self.spool.path(entry)) for entry in self.entries]
 
     @property
     def leftovers(self) -> list[str]:
-        return sorted(path.name for path in self.spool.temporary.iterdir())
+        return sorted(path.name for path in self.seen(self.spool.temporary).iterdir())
 
 
 def registrar(data: Path, **settings: Any) -> Process:

@@ -100,7 +100,7 @@ class RawPeer:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.accepted: dict[int, str] = {}
-        self.results: list[int] = []
+        self.results: dict[int, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -144,7 +144,7 @@ class RawPeer:
             item, length = struct.unpack_from(">BxH", content, position)
             if item == 0x21:
                 number, result = struct.unpack_from(">BxB", content, position + 4)
-                self.results.append(result)
+                self.results[number] = result
                 if result == 0:
                     (size,) = struct.unpack_from(">H", content, position + 10)
                     self.accepted[number] = content[position + 12 : position + 12 + size].rstrip(b"\0").decode()
