@@ -1,0 +1,171 @@
+"""Starting, draining and being restarted; the order of system calls behind one acknowledgement."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.peers.data_sets import data_set, new_uid
+from tests.peers.listener import ListenerProcess, Process, data_set_of
+from tests.peers.raw import Closed, RawPeer, fragments, store_command
+from tests.waiting import wait_until
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_store_in_flight_at_sigterm_finishes(tmp_path: Path) -> None:
+    instance = new_uid()
+    data = data_set(instance, pixels=64 * 1024)
+    parts = [*fragments(1, store_command(instance), command=True), *fragments(1, data, command=False)]
+    with ListenerProcess(tmp_path / "data") as listener, RawPeer(listener.port) as busy, RawPeer(listener.port) as idle:
+        busy.associate()
+        idle.associate()
+        with RawPeer(listener.port) as silent:
+            for part in parts[:-1]:
+                busy.send(part)
+            os.kill(listener.pid, signal.SIGTERM)
+            began = time.monotonic()
+            wait_until(lambda: not accepts(listener.port), 1, "no connection is accepted any more")
+            # those without anything in flight are sent away, politely where they can be told
+            idle.wait_closed(5)
+            silent.wait_closed(5)
+            assert listener.process is not None
+            assert listener.process.poll() is None
+            busy.send(parts[-1])
+            assert busy.response().status == 0x0000
+            busy.release()
+            assert listener.wait() == 0
+            assert time.monotonic() - began < 10
+        assert [data_set_of(path) for path in listener.files] == [data]
+
+
+def test_a_sender_without_end_is_cut_between_two_images(tmp_path: Path) -> None:
+    with ListenerProcess(tmp_path / "data") as listener, RawPeer(listener.port) as peer:
+        peer.associate()
+        stored = 0
+        os.kill(listener.pid, signal.SIGTERM)
+        with pytest.raises((Closed, BrokenPipeError, ConnectionResetError)):
+            while True:
+                instance = new_uid()
+                assert peer.store(instance, data_set(instance)).status == 0x0000
+                stored += 1
+        assert listener.wait() == 0
+        assert stored > 0
+        assert len(listener.entries) == stored
+
+
+def test_a_stalled_message_is_cut_at_the_end_of_the_drain(tmp_path: Path) -> None:
+    with ListenerProcess(tmp_path / "data", settings={"drain_timeout": 1}) as listener, RawPeer(listener.port) as peer:
+        peer.associate()
+        peer.send(next(iter(fragments(1, store_command("1.2.3"), command=True))))
+        peer.send(next(iter(fragments(1, bytes(20000), command=False))))
+        began = time.monotonic()
+        assert listener.terminate() == 0
+        assert time.monotonic() - began < 6
+        assert listener.entries == []
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with ListenerProcess(tmp_path / "first") as first:
+        second = Process(tmp_path / "second", ["dicom_listener", "server"], {"listen_port": first.port}).start()
+        assert second.wait() == 2
+        assert f"port {first.port} is already in use" in second.log
+        assert "Traceback" not in second.log
+        # the first one is none the worse
+        with RawPeer(first.port) as peer:
+            peer.associate()
+
+
+def test_an_address_that_is_not_ours_is_named(tmp_path: Path) -> None:
+    process = Process(tmp_path / "data", ["dicom_listener", "server"], {"listen_host": "192.0.2.1"}).start()
+    assert process.wait() == 2
+    assert "LUNGWATCH_LISTEN_HOST" in process.log
+
+
+@pytest.fixture
+def listen(tmp_path: Path) -> Iterator[ListenerProcess]:
+    """`lungwatch listen`: supervisor, server and registrar."""
+    with ListenerProcess(tmp_path / "data", arguments=["cli", "listen"]) as process:
+        yield process
+
+
+def child(listen: ListenerProcess, part: str) -> psutil.Process:
+    def found() -> psutil.Process | None:
+        children = psutil.Process(listen.pid).children()
+        return next((one for one in children if one.is_running() and one.cmdline()[-1:] == [part]), None)
+
+    return wait_until(found, 20, f"{part} runs")
+
+
+def test_a_killed_server_comes_back_on_its_port(listen: ListenerProcess) -> None:
+    listen.wait_for("listening")
+    child(listen, "server").kill()
+    wait_until(lambda: accepts(listen.port), 20, "the port answers again")
+    instance = new_uid()
+    with RawPeer(listen.port) as peer:
+        assert peer.associate().store(instance, data_set(instance)).status == 0x0000
+    assert listen.terminate() == 0
+    assert len(listen.entries) == 1
+    assert not listen.announcement.exists()
+
+
+def test_a_killed_supervisor_takes_its_children_along(listen: ListenerProcess) -> None:
+    children = [child(listen, "server"), child(listen, "registrar")]
+    listen.kill()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+
+
+def test_listen_leaves_with_2_where_the_server_cannot_start(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = Process(tmp_path / "data", ["cli", "listen"], {"listen_port": port}).start()
+        assert process.wait() == 2
+    assert f"port {port} is already in use" in process.log
+    assert "Traceback" not in process.log
+
+
+@pytest.mark.requires("strace")
+def test_success_is_answered_after_fsync_rename_and_fsync_of_the_directory(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    calls = "trace=fsync,fdatasync,rename,renameat,renameat2,sendto,write,openat"
+    strace = ["strace", "-f", "-y", "-s", "16", "-e", calls, "-o", str(trace)]
+    instance = new_uid()
+    with ListenerProcess(tmp_path / "data", prefix=strace) as listener:
+        # strace's own process is the one we started
+        with RawPeer(listener.port) as peer:
+            assert peer.associate().store(instance, data_set(instance)).status == 0x0000
+            peer.release()
+        server = psutil.Process(listener.pid).children()[0]
+        server.terminate()
+        assert listener.wait() == 0
+    lines = trace.read_text().splitlines()
+    spool = re.escape(str(listener.spool.root))
+    steps = {
+        "created": rf'openat\(.*"{spool}/tmp/[0-9a-f]+-1\.part", O_WRONLY\|O_CREAT\|O_EXCL',
+        "written": rf"write\(\d+<{spool}/tmp/[0-9a-f]+-1\.part>",
+        "synced": rf"fsync\(\d+<{spool}/tmp/[0-9a-f]+-1\.part>",
+        "renamed": rf'rename.*\("?.*{spool}/tmp/[0-9a-f]+-1\.part"?,',
+        "named": rf"fsync\(\d+<{spool}/new>",
+        # a P-DATA-TF PDU: the C-STORE response
+        "answered": r'sendto\(\d+<.*>, "\\4\\0',
+    }
+    at = {
+        step: [number for number, line in enumerate(lines) if re.search(pattern, line)]
+        for step, pattern in steps.items()
+    }
+    assert all(at.values()), at
+    order = [at["created"][0], at["written"][-1], at["synced"][0], at["renamed"][0], at["named"][-1], at["answered"][0]]
+    assert order == sorted(order), [lines[number] for number in order]
