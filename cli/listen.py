@@ -8,6 +8,8 @@ from typing import Final
 
 import typer
 
+from cli.announcement import announcement_path, read_announcement
+from cli.data_directory import prepare_data
 from cli.errors import ExitCode
 from cli.supervisor import Plan, Supervisor
 from core.logging import configure, get
@@ -50,10 +52,8 @@ def supervise(settings: Settings) -> bool:
     Misconfigured
         If one of them cannot start.
     """
-    # cli.serve stays unloaded: what reads the announcement is all we need of it
-    from cli.serve import read_announcement  # noqa: PLC0415
-
-    path = settings.data_dir / f"listener-{settings.listener_name}.json"
+    prepare_data(settings)
+    path = announcement_path(settings)
     path.unlink(missing_ok=True)
     announced = False
 

@@ -6,7 +6,6 @@ import errno
 import fcntl
 import json
 import os
-import secrets
 import socket
 import sys
 from collections.abc import Iterator
@@ -19,13 +18,14 @@ from rich.panel import Panel
 from rich.text import Text
 
 from cli.announcement import Address, announcement_path, read_announcement
+from cli.data_directory import prepare_data
 from cli.errors import ExitCode
 from cli.output import notes
 from cli.supervisor import Plan, Supervisor
 from core import failpoints
 from core.clock import SystemClock
 from core.errors import Misconfigured
-from core.files import make_directories, write_durably
+from core.files import write_durably
 from core.logging import configure, get
 from core.settings import Settings, load
 from db.base import make_engine
@@ -58,27 +58,6 @@ def serve(
         check_port(settings)
         orderly = _supervise(settings, workers)
     raise typer.Exit(ExitCode.FINE if orderly else ExitCode.FINDING)
-
-
-def prepare_data(settings: Settings) -> None:
-    """Make the data directory and prove that it can be written.
-
-    Raises
-    ------
-    Misconfigured
-        If it cannot.
-    """
-    try:
-        make_directories(settings.data_dir)
-        probe = settings.data_dir / f".probe-{secrets.token_hex(4)}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        message = (
-            f"the data directory cannot be written: {settings.data_dir.absolute()} ({error.strerror}). "
-            "Give this user the right to write there, or set LUNGWATCH_DATA_DIR to another place."
-        )
-        raise Misconfigured(message) from None
 
 
 @contextmanager
