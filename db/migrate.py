@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import OperationalError
 
 from core.errors import Misconfigured, TransientFailure
 from db import views
@@ -55,7 +55,7 @@ def upgrade(engine: Engine) -> None:
             command.upgrade(_config(connection), "head")
             for statement in views.statements(connection.dialect.name):
                 connection.exec_driver_sql(statement.replace("%", "%%") if _doubles_percent(connection) else statement)
-    except DBAPIError as error:
+    except OperationalError as error:
         raise _unreachable(error) from None
 
 
@@ -73,7 +73,7 @@ def check(engine: Engine) -> None:
         with reading(engine).connect() as connection:
             current = _current(connection)
             present = set(inspect(connection).get_view_names()) if current is not None else set()
-    except DBAPIError as error:
+    except OperationalError as error:
         raise _unreachable(error) from None
     script = ScriptDirectory.from_config(_config(None))
     if current is None:
@@ -125,7 +125,7 @@ def _doubles_percent(connection: Connection) -> bool:
     return connection.dialect.name == "postgresql"
 
 
-def _unreachable(error: DBAPIError) -> TransientFailure:
+def _unreachable(error: OperationalError) -> TransientFailure:
     return TransientFailure(
         f"the ledger's database does not answer or is busy ({type(error.orig).__name__}); "
         "check LUNGWATCH_DATABASE_URL and that the server runs"

@@ -33,7 +33,7 @@ def test_models_and_migrated_schema_are_the_same(engine: Engine) -> None:
 def test_the_newest_migration_carries_the_digest_of_the_views() -> None:
     script = ScriptDirectory("db/migrations")
     newest = script.get_revision(script.get_current_head())
-    assert newest.module.VIEWS == views.digest(), "a view changed: add a migration with the new db.views.digest()"
+    assert views.digest() == newest.module.VIEWS, "a view changed: add a migration with the new db.views.digest()"
 
 
 def test_upgrade_again_changes_nothing(engine: Engine) -> None:

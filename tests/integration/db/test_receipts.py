@@ -44,7 +44,7 @@ def test_many_are_registered_at_once(sessions: Sessions) -> None:
     with sessions.begin() as session:
         assert register(session, reversed(new_receipts(1201)), 900) == 1201
     with sessions() as session:
-        assert [one for one in session.scalars(select(Receipt.sequence).order_by(Receipt.id))] == list(range(1, 1202))
+        assert list(session.scalars(select(Receipt.sequence).order_by(Receipt.id))) == list(range(1, 1202))
         asked = [entry(number) for number in range(1000, 1400)]
         assert known(session, "listener", asked) == {entry(number) for number in range(1000, 1202)}
         assert known(session, "other", asked) == set()

@@ -29,7 +29,7 @@ def session(engine: Engine) -> Iterator[Session]:
         yield session
 
 
-def _study(session: Session, *outcomes: Outcome, **values: object) -> int:
+def _study(*outcomes: Outcome, **values: object) -> int:
     study = StudyFactory(**values)
     for outcome in outcomes:
         ImageFactory(study=study, outcome=outcome)
@@ -59,12 +59,12 @@ def test_a_study_takes_the_first_outcome_by_precedence(
     session: Session, outcomes: tuple[Outcome, ...], expected: Outcome
 ) -> None:
     # whatever `study.outcome` says: the view does not trust it
-    study = _study(session, *outcomes, outcome=Outcome.NOT_SUSPECTED)
+    study = _study(*outcomes, outcome=Outcome.NOT_SUSPECTED)
     assert _row(session, study).outcome is expected
 
 
 def test_an_unreadable_instance_is_never_hidden_behind_a_negative(session: Session) -> None:
-    study = _study(session, Outcome.NOT_SUSPECTED)
+    study = _study(Outcome.NOT_SUSPECTED)
     ReceiptFactory(quarantined=True, study_id=study)
     row = _row(session, study)
     assert (row.outcome, row.reason, row.probability) == (Outcome.NO_RESULT, "TRUNCATED", None)
@@ -79,7 +79,7 @@ def test_a_later_copy_that_was_read_makes_good(session: Session) -> None:
 
 
 def test_a_receipt_put_back_makes_its_study_pending(session: Session) -> None:
-    study = _study(session, Outcome.NOT_SUSPECTED)
+    study = _study(Outcome.NOT_SUSPECTED)
     ReceiptFactory(study_id=study)
     assert _row(session, study).outcome is Outcome.PENDING
 
@@ -140,15 +140,15 @@ def test_reasons_are_those_of_what_decided(session: Session) -> None:
 
 
 def test_every_study_is_in_study_result_and_only_waiting_ones_are_flagged(session: Session) -> None:
-    quiet, waiting = _study(session, Outcome.NOT_SUSPECTED), _study(session, Outcome.SUSPECTED)
-    FlagFactory(study_id=waiting, study_revision=1)
+    quiet, waiting = _study(Outcome.NOT_SUSPECTED), _study(Outcome.SUSPECTED)
+    FlagFactory(study_id=waiting)
     assert {row.study_id for row in results(session)} == {quiet, waiting}
     assert [row.study_id for row in results(session, flagged=True)] == [waiting]
     assert flagged_count(session) == 1
 
 
 def test_overdue_shows_by_the_clock_alone(session: Session) -> None:
-    study = _study(session, Outcome.NOT_SUSPECTED)
+    study = _study(Outcome.NOT_SUSPECTED)
     receipt = ReceiptFactory(study_id=study)
     assert _flagged(session, study) is None
     receipt.due_at = ago(1)
@@ -196,9 +196,9 @@ def test_a_blind_row_tells_nothing_of_the_score(
 ) -> None:
     image = ImageFactory(outcome=Outcome.SUSPECTED, reason="X", annotations=["VIEW_PA"])
     PredictionFactory(image=image, probability=0.9)
-    audit = FlagFactory(study_id=image.study_id, study_revision=1, kind=FlagKind.AUDIT)
+    audit = FlagFactory(study_id=image.study_id, kind=FlagKind.AUDIT)
     for kind in others:
-        FlagFactory(study_id=image.study_id, study_revision=1, kind=kind)
+        FlagFactory(study_id=image.study_id, kind=kind)
     row = _flagged(session, image.study_id)
     assert row is not None
     assert row.flags == shown
@@ -227,7 +227,7 @@ def test_pages_neither_skip_nor_repeat(session: Session) -> None:
     moment = ago(50)
     studies = [StudyFactory(first_received_at=moment if number % 2 else ago(number)).id for number in range(1, 12)]
     for study in studies[:6]:
-        FlagFactory(study_id=study, study_revision=1, kind=FlagKind.CONFLICT)
+        FlagFactory(study_id=study, kind=FlagKind.CONFLICT)
     for _ in range(3):
         ReceiptFactory(quarantined=True, received_at=moment)
     for flagged, count in ((False, 11), (True, 9)):
