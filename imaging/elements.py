@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 from pydicom import Dataset, config
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
 
 from core.errors import RejectedInput
 from imaging.reasons import Rejection
@@ -18,13 +20,19 @@ from imaging.reasons import Rejection
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom from judging and from warning: its warnings quote the value they are about."""
-    with warnings.catch_warnings(), config.disable_value_validation():
-        warnings.simplefilter("ignore")
-        yield
+    """Keep pydicom from judging, warning and logging: its messages quote the value they are about."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings(), config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
-def raw(dataset: Dataset, keyword: str) -> Any:
+def raw(dataset: Dataset, keyword: str | BaseTag) -> Any:
     """Return an element's value as pydicom gives it, None if absent.
 
     Raises
@@ -33,7 +41,10 @@ def raw(dataset: Dataset, keyword: str) -> Any:
         ``BAD_HEADER`` if it cannot be read.
     """
     try:
-        return dataset.get(keyword)
+        with quiet():
+            if isinstance(keyword, str):
+                return dataset.get(keyword)
+            return dataset[keyword].value if keyword in dataset else None
     except MemoryError:
         raise
     except Exception as error:  # conversion is lazy, and pydicom raises whatever the bytes provoke
@@ -48,8 +59,18 @@ def _values(dataset: Dataset, keyword: str) -> list[Any]:
 
 
 def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """Return every value as text; empty if the element is absent or empty."""
-    return tuple(str(value) for value in _values(dataset, keyword))
+    """Return every value as text; empty if the element is absent or empty.
+
+    Raises
+    ------
+    RejectedInput
+        ``BAD_HEADER`` if it cannot be read.
+    """
+    try:
+        with quiet():
+            return tuple(str(value) for value in _values(dataset, keyword))
+    except (LookupError, ValueError, TypeError, AttributeError) as error:  # a person's name is decoded only here
+        raise RejectedInput(Rejection.BAD_HEADER, f"{keyword} is no text ({type(error).__name__})") from error
 
 
 def text(dataset: Dataset, keyword: str) -> str:

@@ -12,7 +12,6 @@ from typing import Final
 
 from core.errors import RejectedInput, TransientFailure
 from imaging.decode.dispatch import decode
-from imaging.elements import quiet
 from imaging.grayscale import render
 from imaging.header import attributes, read_header
 from imaging.master import quality, save_master, shrink
@@ -71,7 +70,7 @@ def read_instance(path: Path, masters: Path, rules: ReadingRules) -> Reading:
     seconds: dict[str, float] = {}
     reading = Reading(attributes=None, seconds=seconds)
     try:
-        with _mapped(path, rules.maximum_file_bytes) as content, quiet():
+        with _mapped(path, rules.maximum_file_bytes) as content:
             with _timed(seconds, "header"):
                 header = read_header(content, rules.maximum_file_bytes)
                 view = read_view(header.dataset).word

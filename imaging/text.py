@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from datetime import date
@@ -50,9 +51,13 @@ def parse_date(text: str) -> date | None:
 
 
 def parse_age(text: str) -> int | None:
-    """Read an AS value such as ``004Y`` or ``018M`` as whole days, rounded down (PS3.5 section 6.2)."""
+    """Read an AS value such as ``004Y`` or ``018M`` as whole days (PS3.5 section 6.2).
+
+    Rounded up: six completed years are 2191.5 days or more, never less, so
+    that whoever is six falls outside "under six".
+    """
     match = _AGE.fullmatch(text.strip().upper())
-    return None if match is None else int(int(match[1]) * _DAYS[match[2]])
+    return None if match is None else math.ceil(int(match[1]) * _DAYS[match[2]])
 
 
 def age_between(birth: date, then: date) -> int | None:

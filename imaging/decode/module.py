@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from core.errors import RejectedInput
-from imaging.elements import number, text
+from imaging.elements import number, raw, text
 from imaging.header import OVERLAY_BIT_POSITIONS
 from imaging.reasons import Rejection
 
@@ -102,7 +102,7 @@ def read_pixel_module(dataset: Dataset) -> PixelModule:
         high_bit=required("HighBit", stored - 1, allocated - 1),
         signed=bool(required("PixelRepresentation", 0, 1)),
         monochrome1=photometric == "MONOCHROME1",
-        has_overlay_bits=any(dataset.get(tag) is not None and dataset[tag].value for tag in OVERLAY_BIT_POSITIONS),
+        has_overlay_bits=any(bool(raw(dataset, tag)) for tag in OVERLAY_BIT_POSITIONS),
     )
 
 
@@ -122,13 +122,13 @@ def check_budget(module: PixelModule, maximum_decoded_bytes: int) -> None:
         )
 
 
-def to_stored_values(raw: NDArray[np.unsignedinteger], module: PixelModule, sign_bits: int) -> NDArray[np.integer]:
+def to_stored_values(words: NDArray[np.unsignedinteger], module: PixelModule, sign_bits: int) -> NDArray[np.integer]:
     """Turn container words into stored values.
 
     Parameters
     ----------
-    raw : ndarray of uint8 or uint16, shape (rows, columns)
-        Words as decoded, shifted so that the lowest stored bit is bit 0.
+    words : ndarray of uint8 or uint16, shape (rows, columns)
+        As decoded, shifted so that the lowest stored bit is bit 0.
     module : PixelModule
         What they are.
     sign_bits : int
@@ -151,24 +151,23 @@ def to_stored_values(raw: NDArray[np.unsignedinteger], module: PixelModule, sign
     DICOM PS3.5 section 8.1.1.
     """
     mask = (1 << module.bits_stored) - 1
-    narrow = raw & raw.dtype.type(mask) if int(raw.max()) > mask else raw
-    if not module.signed:
-        _refuse_stray(raw, narrow, module)
-        return narrow
-    words = narrow.astype(np.uint16)
-    half = np.uint16(1 << (sign_bits - 1))
-    # sign extension in two operations and modulo 2**16: (x XOR half) - half
-    signed = ((words & np.uint16((1 << sign_bits) - 1)) ^ half) - half
-    if narrow is not raw:
-        extended = signed.astype(raw.dtype)
-        _refuse_stray(np.where(raw == extended, narrow, raw), narrow, module)
-    return signed.view(np.int16)
+    has_high_bits = int(words.max()) > mask
+    narrow = words & words.dtype.type(mask) if has_high_bits else words
+    values: NDArray[np.integer] = _extend_sign(narrow, sign_bits) if module.signed else narrow
+    if has_high_bits and not module.has_overlay_bits:
+        stray = words != narrow
+        if module.signed:
+            stray &= words != values.astype(words.dtype)
+        if np.count_nonzero(stray) > _STRAY_SHARE * words.size:
+            raise RejectedInput(
+                Rejection.BAD_PIXEL_MODULE, f"pixel values need more than the {module.bits_stored} Bits Stored"
+            )
+    return values
 
 
-def _refuse_stray(raw: NDArray[np.unsignedinteger], narrow: NDArray[np.unsignedinteger], module: PixelModule) -> None:
-    if raw is narrow or module.has_overlay_bits:
-        return
-    if np.count_nonzero(raw != narrow) > _STRAY_SHARE * raw.size:
-        raise RejectedInput(
-            Rejection.BAD_PIXEL_MODULE, f"pixel values need more than the {module.bits_stored} Bits Stored"
-        )
+def _extend_sign(words: NDArray[np.unsignedinteger], bits: int) -> NDArray[np.int16]:
+    """Read the lowest `bits` of each word as two's complement."""
+    half = np.uint16(1 << (bits - 1))
+    low = words.astype(np.uint16) & np.uint16((1 << bits) - 1)
+    # modulo 2**16, (x XOR half) - half moves the upper half below zero
+    return ((low ^ half) - half).view(np.int16)
