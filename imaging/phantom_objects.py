@@ -272,7 +272,8 @@ def _picture(dataset: Dataset, plan: PhantomObject) -> None:
     # mirrored about the middle of PS3.3 C.11.2.1.2.1, which counts from centre - 0.5
     dataset.WindowCenter = ceiling + 1 - centre if plan.monochrome1 else centre
     dataset.WindowWidth = width
-    dataset.BurnedInAnnotation = "YES"
+    # letters, but none that would identify anybody, which is what PS3.3 C.7.6.1.1.1 asks
+    dataset.BurnedInAnnotation = "NO"
     dataset.LossyImageCompression = "00"
 
     stored = ceiling - plan.picture if plan.monochrome1 else plan.picture

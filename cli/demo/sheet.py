@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ _TILE: Final = 300
 _CAPTION: Final = 104
 _GAP: Final = 12
 _HEAD: Final = 64
-_COLUMNS: Final = 5
+_COLUMNS: Final = (4, 8)  # fewest and most, as far as there are tiles
 _PAPER: Final = (18, 20, 24)
 _INK: Final = (226, 228, 232)
 _FAINT: Final = (150, 156, 166)
@@ -45,7 +46,7 @@ def headline(account: Account) -> str:
     return str(account.result.outcome) if account.result and account.result.outcome else account.receipt.state
 
 
-def draw(accounts: Sequence[Account], masters: Path, title: str, columns: int = _COLUMNS) -> Image.Image:
+def draw(accounts: Sequence[Account], masters: Path, title: str) -> Image.Image:
     """Draw the sheet.
 
     Parameters
@@ -57,6 +58,7 @@ def draw(accounts: Sequence[Account], masters: Path, title: str, columns: int = 
     title : str
         Stands above all.
     """
+    columns = min(max(_COLUMNS[0], math.isqrt(len(accounts) - 1) + 1), _COLUMNS[1]) if len(accounts) > 1 else 1
     columns = min(columns, max(1, len(accounts)))
     lines = -(-len(accounts) // columns)
     width = columns * (_TILE + _GAP) + _GAP
