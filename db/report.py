@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import func, or_, select, table
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, func, or_, select, table
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.base import database_now
 from db.models.model import Heartbeat, ModelVersion
@@ -19,6 +19,7 @@ from db.vocabulary import TERMINAL, Outcome, ProcessKind, ReceiptState
 # a process that has been silent for longer is history, unless it never stopped in good order this week
 _RECENT: Final = timedelta(days=1)
 _MOST_PROCESSES: Final = 200
+_Word = TypeVar("_Word", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +107,9 @@ class StatusReport:
 def status(session: Session) -> StatusReport:
     """Return how things stand; use a reader, so that all numbers are of one moment."""
     now = session.scalars(select(database_now())).one()
-    receipts = dict.fromkeys(ReceiptState, 0) | dict(
-        session.execute(select(Receipt.state, func.count()).group_by(Receipt.state)).tuples().all()
-    )
-    studies = dict.fromkeys(Outcome, 0) | dict(
-        session.execute(select(Study.outcome, func.count()).group_by(Study.outcome)).tuples().all()
-    )
-    quarantined = session.execute(
-        select(func.coalesce(Receipt.reason, "?"), func.count())
-        .where(Receipt.state == ReceiptState.QUARANTINED)
-        .group_by(Receipt.reason)
-        .order_by(func.count().desc(), Receipt.reason)
-    ).tuples()
+    receipts = dict.fromkeys(ReceiptState, 0) | _counts(session, select(Receipt.state, func.count()), Receipt.state)
+    studies = dict.fromkeys(Outcome, 0) | _counts(session, select(Study.outcome, func.count()), Study.outcome)
+    reasons = select(func.coalesce(Receipt.reason, "?"), func.count())
     pending = Receipt.state == ReceiptState.PENDING
     oldest, overdue = session.execute(
         select(func.min(Receipt.received_at), func.count().filter(Receipt.due_at < now)).where(pending)
@@ -134,12 +126,17 @@ def status(session: Session) -> StatusReport:
         studies=studies,
         unsettled=session.scalars(select(func.count()).select_from(Study).where(Study.settled_at.is_(None))).one(),
         flagged=session.scalars(select(func.count()).select_from(table("flagged_result"))).one(),
-        quarantined=dict(quarantined.all()),
+        quarantined=_counts(session, reasons.where(Receipt.state == ReceiptState.QUARANTINED), Receipt.reason),
         champion=None
         if reign is None
         else ChampionRow(reign.model.name, reign.model.version, reign.since, reign.fencing_token),
         processes=_processes(session, now),
     )
+
+
+def _counts(session: Session, query: Select[_Word, int], by: InstrumentedAttribute[Any]) -> dict[_Word, int]:
+    rows = session.execute(query.group_by(by).order_by(func.count().desc(), by))
+    return {word: count for word, count in rows}  # noqa: C416 - a result has keys(): dict() would take it for a mapping
 
 
 def _processes(session: Session, now: datetime) -> tuple[ProcessRow, ...]:
