@@ -24,13 +24,16 @@ from rich.text import Text
 
 # Cc: ESC and its kin; Cf: bidirectional overrides and invisible joiners; the rest has no glyph of its own
 _UNSHOWABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# wide enough that no UID or entry name is folded where a program reads
+_PIPE_WIDTH: Final = 400
 # OWASP, "CSV Injection"
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def console() -> Console:
-    """Return the console for results: standard output, colours only on a terminal."""
-    return Console(highlight=False, emoji=False, markup=False)
+    """Return the console for results: standard output, colours and folding only on a terminal."""
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    return Console(width=width, highlight=False, emoji=False, markup=False)
 
 
 def notes() -> Console:

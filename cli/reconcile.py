@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from cli.errors import ExitCode
 from cli.ledger import open_ledger
-from cli.output import console, facts, notes, print_json, say, table
+from cli.output import console, facts, notes, print_json, printable, say
 from core.errors import Misconfigured
 from db.audit import Audit
 from db.reconcile import Reconciliation
@@ -70,8 +70,10 @@ def _show(out: Console, found: Reconciliation) -> None:
     out.print(facts(rows))
     if found.findings:
         out.print()
-        cells = [(one.misfit, one.listener, one.name, one.detail) for one in found.findings]
-        out.print(table(("Finding", "Listener", "Entry", "What"), cells))
+        # one line each and never folded, for grep and for copying
+        for one in found.findings:
+            where = f" ({one.listener})" if one.listener else ""
+            say(out, f"{one.misfit} {printable(one.name)}{where}: {printable(one.detail)}")
     if found.clean:
         say(out, "\nClean: everything acknowledged is accounted for.", style="bold green")
     elif found.findings:

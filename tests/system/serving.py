@@ -16,6 +16,7 @@ import psutil
 import pydicom
 from pynetdicom import AE
 
+from tests.servers import accepts
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,6 +178,10 @@ def send(port: int, files: Iterable[Path], *, patience: float = 0) -> list[int]:
     statuses: list[int] = []
     deadline = time.monotonic() + patience
     while waiting:
+        if not accepts(port):
+            assert time.monotonic() < deadline, "the listener does not come back"
+            time.sleep(0.1)
+            continue
         association = entity.associate("127.0.0.1", port, ae_title="LUNGWATCH")
         if association.is_established:
             while waiting:
