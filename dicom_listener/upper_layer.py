@@ -19,7 +19,7 @@ import socket
 import time
 from collections.abc import Callable
 from socketserver import BaseServer
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
@@ -61,6 +61,16 @@ class BoundedSocket(AssociationSocket):
         OSError
             If the PDU is too long or too slow; the association ends.
         """
+        try:
+            received = self._read(nr_bytes)
+        except OSError:
+            self._give_up_waiting()
+            raise
+        if len(received) < nr_bytes:
+            self._give_up_waiting()
+        return received
+
+    def _read(self, nr_bytes: int) -> bytearray:
         if nr_bytes > LONGEST_PDU:
             _rarely.warning(_log, "pdu_refused", bytes=nr_bytes)
             message = "PDU above the limit"
@@ -86,6 +96,12 @@ class BoundedSocket(AssociationSocket):
         # a sender with Nagle's algorithm waits for this acknowledgement, 40 ms if we delay it, between command and data
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return buffer
+
+    def _give_up_waiting(self) -> None:
+        # pynetdicom would keep the association's thread, and its place among the associations, until its time for the
+        # A-ASSOCIATE-RQ is over; Sta2 is left by this thread alone, so nothing can come between (PS3.8 Table 9-10)
+        if self.assoc.dul.state_machine.current_state == "Sta2":
+            self.assoc.dul.to_user_queue.put(cast("Any", None))
 
     def cut(self) -> None:
         """Close without a word, for peers that do not react to words."""

@@ -7,6 +7,7 @@ command sets (PS3.7 6.3.1, E) are put together here.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import struct
 import time
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from tests.peers.data_sets import CR_STORAGE, EXPLICIT
+from tests.peers.data_sets import CR_STORAGE, EXPLICIT, data_set, new_uid
 
 APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"
 VERIFICATION = "1.2.840.10008.1.1"
@@ -109,7 +110,10 @@ class RawPeer:
         self.socket.close()
 
     def send(self, content: bytes) -> None:
-        self.socket.sendall(content)
+        try:
+            self.socket.sendall(content)
+        except (BrokenPipeError, ConnectionResetError):
+            raise Closed from None
 
     def _exactly(self, size: int) -> bytes:
         received = b""
@@ -181,6 +185,16 @@ class RawPeer:
     ) -> Response:
         self.request(store_command(instance, sop_class, data_set=data is not None), data, context=context)
         return self.response()
+
+    def store_until_closed(self, data: bytes | None = None) -> int:
+        """Store instance after instance; return how many were acknowledged before the listener closed."""
+        for count in itertools.count():
+            instance = new_uid()
+            try:
+                assert self.store(instance, data or data_set(instance)).status == 0x0000
+            except Closed:
+                return count
+        raise AssertionError
 
     def echo(self, *, context: int = 1) -> Response:
         elements = {
