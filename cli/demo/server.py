@@ -132,7 +132,7 @@ def _listening(process: subprocess.Popen[bytes], data: Path, log: Path) -> Serve
         try:
             listener = json.loads((data / STATE).read_bytes())["listener"]
             return Server(data, log, int(listener["port"]), str(listener["ae_title"]), process)
-        except (FileNotFoundError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError):  # not there yet, or not whole
             time.sleep(0.05)
     raise ServeFailed(f"lungwatch serve does not listen after {_START_SECONDS:g} s; {_last_words(log)}")
 
