@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import socket
-import threading
-from types import FrameType
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
@@ -22,6 +19,7 @@ from db.heartbeats import Pulse, stop
 from db.heartbeats import beat as beat_heart
 from db.vocabulary import ProcessKind
 from worker.doorbell import start_embedded_beat
+from worker.signals import StopSignals
 
 log = logging.get(__name__)
 
@@ -37,13 +35,7 @@ def run(settings: Settings) -> int:
     if not settings.has_broker:
         message = "beat has nobody to ring on memory://; set LUNGWATCH_BROKER_URL, or run `lungwatch work --beat`"
         raise Misconfigured(message)
-    stopping = threading.Event()
-
-    def end(_: int, __: FrameType | None) -> None:
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    signals = StopSignals()
     database = make_engine(settings)
     sessions = make_sessions(database)
     pulse = Pulse(
@@ -55,10 +47,10 @@ def run(settings: Settings) -> int:
     )
     service = start_embedded_beat(celery.make_app(settings), settings)
     log.info("beat_started")
-    while service.is_alive() and not stopping.is_set():
+    while service.is_alive() and not signals.came:
         _tell(sessions, pulse)
-        stopping.wait(settings.heartbeat_seconds)
-    if not stopping.is_set():
+        signals.wait(settings.heartbeat_seconds)
+    if not signals.came:
         log.error("beat_ended")
         return 1
     _tell(sessions, pulse, stopped=True)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
-from types import FrameType
 from typing import Final
 
 from sqlalchemy import Engine as DatabaseEngine
@@ -24,11 +21,11 @@ from worker.doorbell import Doorbell, start_embedded_beat
 from worker.engine import Engine
 from worker.helpers import Helpers
 from worker.pipeline import Journey
+from worker.signals import StopSignals
 
 log = logging.get(__name__)
 
-# what the second SIGTERM or Ctrl-C gives: somebody is impatient, and leases make it safe
-_FORCED: Final = 1
+_JOIN_SECONDS: Final = 0.1
 
 
 def run(settings: Settings, *, beat: bool = False) -> int:
@@ -46,11 +43,11 @@ def run(settings: Settings, *, beat: bool = False) -> int:
     Misconfigured
         If the ledger's schema is missing or not this program's.
     """
-    stopping, bell = threading.Event(), threading.Event()
-    _own_signals(stopping, bell)
+    signals = StopSignals()
     database = make_engine(settings)
-    if not wait_for_schema(database, stopping):
+    if not wait_for_schema(database, signals):
         return 0
+    stopping, bell = threading.Event(), threading.Event()
     sessions = make_sessions(database)
     helpers = Helpers(settings)
     journey = Journey(settings, sessions, helpers)
@@ -70,14 +67,22 @@ def run(settings: Settings, *, beat: bool = False) -> int:
     working = threading.Thread(target=engine.run, name="engine")
     working.start()
     doorbell = _listen_for_bells(settings, database, bell, beat=beat)
-    working.join()
+    for _ in signals.looks():
+        if not working.is_alive():
+            break
+    log.info("stopping")
+    stopping.set()
+    bell.set()
     doorbell.stop()
+    while working.is_alive():
+        # with a timeout, so that an impatient second signal is heard
+        working.join(_JOIN_SECONDS)
     journey.close()
     database.dispose()
     return 0
 
 
-def wait_for_schema(database: DatabaseEngine, stopping: threading.Event) -> bool:
+def wait_for_schema(database: DatabaseEngine, signals: StopSignals) -> bool:
     """Wait until the ledger answers and check its schema; False if told to stop before.
 
     Raises
@@ -90,7 +95,7 @@ def wait_for_schema(database: DatabaseEngine, stopping: threading.Event) -> bool
             check(database)
         except TransientFailure as error:
             log.warning("ledger_awaited", **safe_error(error))
-            if stopping.wait(pause):
+            if signals.wait(pause):
                 return False
         else:
             return True
@@ -105,16 +110,3 @@ def _listen_for_bells(settings: Settings, database: DatabaseEngine, bell: thread
     if beat:
         start_embedded_beat(app, settings)
     return doorbell
-
-
-def _own_signals(stopping: threading.Event, bell: threading.Event) -> None:
-    def stop(number: int, _: FrameType | None) -> None:
-        if stopping.is_set():
-            # no clean-up may hang this one; claims come back when their leases end
-            os._exit(_FORCED)
-        log.info("stopping", signal=signal.Signals(number).name)
-        stopping.set()
-        bell.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)

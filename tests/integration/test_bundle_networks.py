@@ -1,0 +1,102 @@
+"""The networks themselves, in TensorFlow: its import takes seconds, so everything that needs it is in few files."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bundle.architectures import seed_regularised
+from bundle.architectures.table import ARCHITECTURES
+from bundle.checks import decode
+from bundle.errors import BundleRefused
+from bundle.keras import network
+from bundle.load import STARTER, load
+from bundle.manifest import CHECKS, WEIGHTS
+from bundle.signing import RELEASE_KEY, public_key
+from core.settings import RuntimeChoice
+from tests.factories.bundles import make_bundle, make_key, starter
+
+RELEASE = [public_key(RELEASE_KEY)]
+TRUSTED = [make_key().public_key()]
+
+
+def test_the_seed_network_is_the_notebooks_to_the_digit() -> None:
+    model = seed_regularised.build()
+    assert model.count_params() == 2_854_658 == seed_regularised.PARAMETERS
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 2_854_658
+    assert model.input_shape == (None, 128, 128, 3)
+    assert model.output_shape == (None, 2)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert kinds == ["Conv2D", "MaxPooling2D"] * 4 + ["Flatten", "Dense", "Dropout", "Dense", "Dropout", "Dense"]
+    assert [layer.filters for layer in model.layers if hasattr(layer, "filters")] == [16, 64, 128, 128]
+    assert [layer.units for layer in model.layers if hasattr(layer, "units")] == [512, 512, 2]
+    assert [layer.rate for layer in model.layers if hasattr(layer, "rate")] == [0.3, 0.3]
+    assert {layer.padding for layer in model.layers if hasattr(layer, "filters")} == {"valid"}
+    np.testing.assert_allclose(model(np.zeros((1, 128, 128, 3), np.float32)).numpy().sum(), 1.0, rtol=1e-6)
+
+
+def test_both_runtimes_of_the_starter_agree() -> None:
+    litert = load(STARTER, RuntimeChoice.LITERT, None, RELEASE)
+    keras = load(STARTER, RuntimeChoice.KERAS, None, RELEASE)
+    assert (litert.runtime.name, keras.runtime.name) == ("litert", "keras")
+    masters = decode(starter().files[CHECKS]).masters
+    inputs = np.stack([litert.spec.apply(master) for master in masters])
+    noise = np.random.default_rng(0).random((8, 128, 128, 3), np.float32)
+    for images in (inputs, noise, noise[:1]):
+        np.testing.assert_allclose(keras.runtime.predict(images), litert.runtime.predict(images), atol=1e-5)
+    assert keras.runtime.predict(noise[:0]).shape == (0,)
+    assert keras.runtime.predict(noise).dtype == np.float32
+    with pytest.raises(ValueError, match="float32 of shape"):
+        keras.runtime.predict(noise.astype(np.float64))
+
+
+def test_a_payload_in_a_bundle_directory_is_never_opened(tmp_path: Path) -> None:
+    import keras  # noqa: PLC0415 - makes the payload
+
+    canary = tmp_path / "canary"
+
+    evil = tmp_path / "model.keras"
+    # only a true lambda is marshalled into the file, and none with defaults can be read back
+    source = f'lambda images: (__import__("pathlib").Path({str(canary)!r}).touch(), images)[1]'
+    payload = eval(source)  # noqa: S307 - a payload is what this test is about
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(payload)])
+    canary.unlink(missing_ok=True)
+    model.save(evil)
+    canary.unlink(missing_ok=True)
+
+    # beside a sound bundle's files, in place of its weights, and even signed as its weights
+    make_bundle(tmp_path / "beside")
+    (tmp_path / "beside" / "model.keras").write_bytes(evil.read_bytes())
+    make_bundle(tmp_path / "instead")
+    (tmp_path / "instead" / WEIGHTS).write_bytes(evil.read_bytes())
+    make_bundle(tmp_path / "signed", files={WEIGHTS: evil.read_bytes()})
+    for name in ("beside", "instead", "signed"):
+        with pytest.raises(BundleRefused):
+            load(tmp_path / name, RuntimeChoice.KERAS, None, TRUSTED)
+    assert not canary.exists()
+
+    keras.config.enable_unsafe_deserialization()
+    keras.models.load_model(evil, safe_mode=False)(np.zeros((1, 2), np.float32))
+    assert canary.exists(), "the payload would not have worked, so the test shows nothing"
+
+
+def test_signed_weights_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(BundleRefused, match="'vgg19' is not in this version"):
+        network("vgg19", starter().files[WEIGHTS])
+    for nonsense in (b"", b"nonsense", starter().files[WEIGHTS][:100_000]):
+        with pytest.raises(BundleRefused, match="do not fit"):
+            network("seed_regularised", nonsense)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("x", "y")
+    with pytest.raises(BundleRefused, match="do not fit"):
+        network("seed_regularised", stream.getvalue())
+
+
+def test_every_architecture_can_be_built() -> None:
+    for build in ARCHITECTURES.values():
+        assert build().count_params() > 0

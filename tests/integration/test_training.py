@@ -1,0 +1,161 @@
+"""Training for real, on drawn pictures: from a data set to a signed bundle that serves and is measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bundle.errors import BundleRefused
+from bundle.load import load
+from bundle.manifest import FITTED_PATIENTS, MODEL_CARD
+from bundle.store import verify
+from core.settings import RuntimeChoice
+from tests.factories.bundles import make_key
+from tests.factories.collections import published, write_folder, write_zip
+from training.build import Order, build
+from training.errors import DatasetError, FitFailed
+from training.evaluate import Part, evaluate
+from training.patients import Split, patient_digest, split_of
+from training.recipe import Recipe
+from training.run import Epoch
+
+# Keras' variables and NumPy 2; nothing of ours
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+
+KEY = make_key()
+TRUSTED = [KEY.public_key()]
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+RECIPE = Recipe("seed_regularised", epochs=3, batch_size=16)
+FILES = published(60, 90)
+
+
+class Interrupted(Exception):
+    """Stands for a crash between two epochs."""
+
+
+class Watcher:
+    """Hears of epochs, and may die after one."""
+
+    def __init__(self, die_after: int | None = None) -> None:
+        self.die_after = die_after
+        self.epochs: list[Epoch] = []
+
+    def stage(self, name: str, total: int) -> Callable[[], None]:
+        assert name
+        assert total >= 0
+        return lambda: None
+
+    def epoch(self, epoch: Epoch) -> None:
+        self.epochs.append(epoch)
+        if epoch.number == self.die_after:
+            raise Interrupted
+
+
+def order(root: Path, data: Path, name: str = "bundle") -> Order:
+    return Order(RECIPE, data, root / name, "tiny", "1", required_sensitivity=0.6)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    root = tmp_path_factory.mktemp("built")
+    data = write_zip(root / "collection.zip", FILES)
+    _, digest = build(order(root, data), KEY, NOW, Watcher())
+    return root / "bundle", data, digest
+
+
+def test_the_bundle_serves_and_says_what_it_is(built: tuple[Path, Path, str]) -> None:
+    directory, _, digest = built
+    found = verify(directory, digest, TRUSTED)
+    manifest = found.manifest
+    assert (manifest.title, manifest.created_at) == ("tiny 1", "2026-01-02T00:00:00+00:00")
+    assert set(manifest.data.images) == {"fit", "watch", "validation", "test"}
+    assert sum(sum(counts.values()) for counts in manifest.data.images.values()) == len(FILES)
+    assert manifest.operating_point.sensitivity_lower_bound >= 0.6
+    assert set(manifest.metrics) == {"validation", "test"}
+    assert manifest.training["epochs"] == 3
+    card = found.files[MODEL_CARD].decode()
+    assert "CC BY 4.0" in card
+    assert f"{manifest.metrics['test']['auc'].value:.3f}" in card
+    for choice in (RuntimeChoice.LITERT, RuntimeChoice.KERAS):
+        load(directory, choice, digest, TRUSTED)
+
+
+def test_nobody_of_the_frozen_test_share_was_fitted_on(built: tuple[Path, Path, str]) -> None:
+    fitted = set(verify(built[0], None, TRUSTED).files[FITTED_PATIENTS].decode().split())
+    everyone = {f"train/IM-{number:04}" for number in range(1, 61)} | {f"train/person{n}" for n in range(1, 91)}
+    by_split = {split: {patient for patient in everyone if split_of(patient) is split} for split in Split}
+    assert fitted == {patient_digest(patient) for patient in by_split[Split.FIT] | by_split[Split.WATCH]}
+
+
+def test_an_interrupted_run_ends_as_if_it_had_not_been(built: tuple[Path, Path, str], tmp_path: Path) -> None:
+    whole, data, _ = built
+    again = order(tmp_path, data)
+    for stop in (1, 2):
+        with pytest.raises(Interrupted):
+            build(again, KEY, NOW, Watcher(die_after=stop))
+        assert not again.out.exists()
+    watcher = Watcher()
+    build(again, KEY, NOW, watcher)
+    assert [epoch.number for epoch in watcher.epochs] == [3]
+    inputs = np.random.default_rng(0).random((4, 128, 128, 3), np.float32)
+    one, other = (load(path, RuntimeChoice.LITERT, None, TRUSTED) for path in (whole, again.out))
+    # not bit for bit: threads add in another order
+    np.testing.assert_allclose(one.runtime.predict(inputs), other.runtime.predict(inputs), atol=1e-3)
+
+
+def test_evaluate_gives_the_agreed_shape_on_any_layout(built: tuple[Path, Path, str], tmp_path: Path) -> None:
+    directory, data, digest = built
+    model = load(directory, RuntimeChoice.LITERT, digest, TRUSTED)
+    fitted = frozenset(verify(directory, None, TRUSTED).files[FITTED_PATIENTS].decode().split())
+
+    own = evaluate(model, fitted, data, Part.TEST)
+    assert own.patients_fitted_on == 0
+    assert own.metrics["auc"].value == model.manifest.metrics["test"]["auc"].value
+    assert evaluate(model, fitted, data, Part.TRAIN).patients_fitted_on > 0
+
+    only_test = write_folder(tmp_path / "chest_xray", published(4, 6, "test"))
+    for location in (only_test, only_test / "test", write_zip(tmp_path / "t.zip", published(4, 6, "test"))):
+        found = evaluate(model, fitted, location, Part.TEST).to_dict()
+        assert (found["n"], found["split"], found["model"]) == (10, "test", "tiny 1")
+        assert found["operating_point"]["threshold"] == model.manifest.operating_point.threshold
+        assert set(found["metrics"]) == {
+            *("auc", "accuracy", "sensitivity", "specificity", "precision", "average_precision", "brier", "ece")
+        }
+        assert all(set(interval) == {"value", "low", "high"} for interval in found["metrics"].values())
+        assert set(found["subgroups"]) == {"bacterial", "viral"}
+        json.dumps(found, allow_nan=False)
+
+    one_class = write_folder(tmp_path / "normals", published(5, 0, "test"))
+    found = evaluate(model, fitted, one_class, Part.TEST).to_dict()
+    assert found["metrics"]["auc"] == {"value": None, "low": None, "high": None}
+    assert found["metrics"]["specificity"]["value"] is not None
+    with pytest.raises(DatasetError, match="no image in the split validation"):
+        evaluate(model, fitted, one_class, Part.VALIDATION)
+
+
+def test_what_cannot_become_a_bundle_leaves_none(built: tuple[Path, Path, str], tmp_path: Path) -> None:
+    _, data, _ = built
+    with pytest.raises(BundleRefused, match="never overwritten"):
+        build(replace(order(tmp_path, data), out=built[0]), KEY, NOW, Watcher())
+    normals = write_zip(tmp_path / "normals.zip", published(20, 0))
+    with pytest.raises(DatasetError, match="no image of class PNEUMONIA"):
+        build(order(tmp_path, normals), KEY, NOW, Watcher())
+    few = write_zip(tmp_path / "few.zip", published(30, 2))
+    with pytest.raises(FitFailed, match="no image of class PNEUMONIA among the patients"):
+        build(order(tmp_path, few), KEY, NOW, Watcher())
+    with pytest.raises(FitFailed, match="too few validation patients"):
+        build(replace(order(tmp_path, data, "strict"), required_sensitivity=0.97), KEY, NOW, Watcher())
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir() and not path.name.endswith(".partial")] == []
+
+
+def test_a_loss_that_is_no_number_stops_the_fit(built: tuple[Path, Path, str], tmp_path: Path) -> None:
+    wild = replace(RECIPE, learning_rate=1e30, augmented=False)
+    with pytest.raises(FitFailed, match="no finite number"):
+        build(replace(order(tmp_path, built[1]), recipe=wild), KEY, NOW, Watcher())
+    assert not (tmp_path / "bundle").exists()

@@ -1,0 +1,83 @@
+"""Originals and their published 224 pixel copies must be the same case to the model (design: one path for pixels)."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom import uid
+
+from bundle.load import load_for
+from core.settings import RuntimeChoice, Settings
+from imaging.eight_bit import master_from_picture
+from imaging.instance import ReadingRules, read_instance
+from imaging.master import load_master
+from imaging.scope import ScopeRules
+from imaging.spec import PreprocessSpec
+from tests.factories.dicom_objects import part10, phantom
+from tests.shared_data import shared_data
+
+STARTER = Path(__file__).resolve().parents[2] / "bundle" / "starter"
+
+
+def originals() -> dict[str, bytes]:
+    with zipfile.ZipFile(shared_data("chest_xray_fullres_sample.zip")) as archive:
+        return {
+            PurePosixPath(name).name: archive.read(name)
+            for name in sorted(archive.namelist())
+            if name.endswith(".jpeg")
+        }
+
+
+def copies(names: list[str]) -> dict[str, bytes]:
+    with zipfile.ZipFile(shared_data("chest_xray_train_224.zip")) as archive:
+        by_name = {PurePosixPath(name).name: name for name in archive.namelist()}
+        return {name: archive.read(by_name[name]) for name in names}
+
+
+def inputs(pictures: dict[str, bytes], spec: PreprocessSpec) -> NDArray[np.float32]:
+    return np.stack([spec.apply(master_from_picture(picture)) for picture in pictures.values()])
+
+
+def logit(score: NDArray[np.float32]) -> NDArray[np.float64]:
+    clipped = np.clip(score.astype(np.float64), 1e-9, 1 - 1e-9)
+    result: NDArray[np.float64] = np.log(clipped / (1 - clipped))
+    return result
+
+
+def test_scores_of_twins_agree() -> None:
+    if not (STARTER / "manifest.json").is_file():
+        pytest.skip("no starter bundle in bundle/starter yet; `lungwatch train` makes one")
+    model = load_for(Settings(runtime=RuntimeChoice.LITERT), STARTER, None)
+    full = originals()
+    small = copies(list(full))
+    ours, theirs = (model.runtime.predict(inputs(pictures, model.spec)) for pictures in (full, small))
+    differences = np.abs(logit(ours) - logit(theirs))
+    threshold = model.manifest.operating_point.threshold
+    flipped = int(np.count_nonzero((ours >= threshold) != (theirs >= threshold)))
+    assert len(full) == 120
+    assert np.median(differences) <= 0.2
+    assert flipped <= 2
+
+
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.JPEGLosslessSV1, uid.JPEG2000Lossless])
+def test_originals_wrapped_as_twelve_bit_dx_give_the_same_input(tmp_path: Path, syntax: uid.UID) -> None:
+    spec = PreprocessSpec()
+    rules = ReadingRules(ScopeRules.from_settings(Settings(), (365, 6 * 365.25)), 512 << 20)
+    for name, picture in list(originals().items())[::20]:
+        grey = np.asarray(Image.open(io.BytesIO(picture)).convert("L")).astype(np.uint16)
+        # 8 bits spread over 12: 255 becomes 4095
+        stored = np.rint(grey * (4095 / 255)).astype(np.uint16)
+        path = tmp_path / f"{len(name)}.dcm"
+        path.write_bytes(part10(phantom(picture=stored, syntax=syntax)))
+        reading = read_instance(path, tmp_path / "masters", rules)
+        assert reading.master is not None, reading.detail
+        wrapped = spec.apply(load_master(tmp_path / "masters", reading.master.digest))
+        direct = spec.apply(master_from_picture(picture))
+        # rounding to 12 bits moves a grey level by an eighth at most
+        assert np.abs(wrapped - direct).max() < 0.5 / 255

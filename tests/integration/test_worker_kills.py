@@ -1,0 +1,135 @@
+"""A worker process killed, stopped or cut off: only seconds are lost (fault rows 2, 3, 7; promises 4, 10)."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+from sqlalchemy import Engine
+
+from core.settings import Settings
+from db.base import make_engine, make_sessions
+from db.migrate import upgrade
+from db.vocabulary import ReceiptState
+from tests import servers
+from tests.factories import dicom_objects as objects
+from tests.integration.worker_kit import deliver
+from tests.integration.worker_process import predictions, receipts, wait_finished, working
+from tests.waiting import wait_until
+
+BRIEF = {"helper_seconds": 1.5, "lease_seconds": 3.1}
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Engine]:
+    engine = make_engine(settings)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("failpoint", "attempts"),
+    [("claimed", 1), ("attempt_charged", 2), ("decoding", 2), ("predicting", 2), ("recorded", 1), ("moved", 1)],
+)
+def test_kill_9_at_any_step_gives_one_result_after_a_restart(
+    settings: Settings, database: Engine, failpoint: str, attempts: int
+) -> None:
+    deliver(settings, make_sessions(database), objects.phantom())
+    with working(settings, failpoint=failpoint, **BRIEF) as dying:
+        assert dying.process.wait(60) == -signal.SIGKILL
+    with working(settings, **BRIEF) as worker:
+        wait_finished(database)
+        wait_until(lambda: receipts(database)[0].stored_at, 20, "the file is stored")
+        assert worker.stop() == 0
+    (receipt,) = receipts(database)
+    assert (receipt.state, receipt.attempts) == (ReceiptState.CLASSIFIED, attempts)
+    assert predictions(database) == 1
+    assert not list((settings.data_dir / "spool").rglob("*.dcm"))
+    assert len(list((settings.data_dir / "stored").rglob("*.dcm"))) == 1
+
+
+def test_a_killed_worker_takes_its_helpers_with_it(settings: Settings, database: Engine) -> None:
+    with working(settings) as worker:
+        family = psutil.Process(worker.process.pid)
+        wait_until(family.children, 30, "a helper runs")
+        helpers = family.children()
+        worker.kill()
+        wait_until(lambda: not any(helper.is_running() for helper in helpers), 5, "the helpers are gone")
+    assert database.dialect.name == "sqlite"
+
+
+def test_sigterm_gives_claims_back_and_ends_with_0(settings: Settings, database: Engine) -> None:
+    sessions = make_sessions(database)
+    for _ in range(12):
+        deliver(settings, sessions, objects.phantom(picture=objects.gradient(1200, 1000)))
+    with working(settings) as worker:
+        wait_until(
+            lambda: any(receipt.state is ReceiptState.CLASSIFIED for receipt in receipts(database)),
+            60,
+            "the first is classified",
+        )
+        # a supervisor and a terminal may both say so
+        worker.process.send_signal(signal.SIGINT)
+        assert worker.stop(10) == 0
+        assert worker.said("worker_stopped")
+    for receipt in receipts(database):
+        assert receipt.lease_token is None
+        assert receipt.attempts == (0 if receipt.state is ReceiptState.PENDING else 1)
+    with working(settings):
+        wait_finished(database)
+    assert predictions(database) == 12
+
+
+def test_a_stopped_holder_loses_its_lease_and_its_result(settings: Settings, database: Engine) -> None:
+    sessions = make_sessions(database)
+    for _ in range(20):
+        deliver(settings, sessions, objects.phantom(picture=objects.gradient(1200, 1000)))
+    with working(settings, **BRIEF) as frozen:
+        wait_until(lambda: any(one.attempts for one in receipts(database)), 60, "work has begun")
+        frozen.process.send_signal(signal.SIGSTOP)
+        with working(settings, **BRIEF):
+            wait_finished(database)
+            frozen.process.send_signal(signal.SIGCONT)
+            assert frozen.stop() == 0
+    assert predictions(database) == 20
+    assert {receipt.state for receipt in receipts(database)} == {ReceiptState.CLASSIFIED}
+    assert max(receipt.attempts for receipt in receipts(database)) <= 2
+
+
+def test_a_missing_schema_is_refused_and_says_what_to_do(settings: Settings) -> None:
+    with working(settings) as worker:
+        assert worker.process.wait(30) == 2
+        assert worker.said("lungwatch db upgrade")
+
+
+@pytest.mark.requires("postgres")
+def test_a_database_that_stops_and_hangs_costs_only_time(make_settings: Callable[..., Settings]) -> None:
+    server = servers.postgres()
+    try:
+        settings = make_settings(database_url=server.url)
+        database = make_engine(settings)
+        upgrade(database)
+        sessions = make_sessions(database)
+        with working(settings) as worker:
+            wait_until(lambda: worker.said("model_in_service"), 60, "the worker serves")
+            server.kill()
+            wait_until(lambda: worker.said("ledger_away"), 60, "the worker noticed")
+            server.start()
+            database.dispose()
+            deliver(settings, sessions, objects.phantom())
+            wait_finished(database)
+            server.hang()
+            database.dispose()
+            os.sched_yield()
+            server.resume()
+            deliver(settings, sessions, objects.phantom())
+            wait_finished(database)
+            assert worker.stop() == 0
+        assert predictions(database) == 2
+        database.dispose()
+    finally:
+        server.remove()
