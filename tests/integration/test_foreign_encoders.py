@@ -1,4 +1,4 @@
-"""Objects that DCMTK compressed, against DCMTK's own decoders: our encoder and decoder share libraries, these do not."""
+"""Objects DCMTK compressed, against DCMTK's own decoders: our encoder and decoder share libraries, these do not."""
 
 from __future__ import annotations
 
