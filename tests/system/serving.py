@@ -15,6 +15,7 @@ from typing import Any, Self
 import psutil
 import pydicom
 from pynetdicom import AE
+from pynetdicom.association import Association
 
 from tests.servers import accepts
 from tests.waiting import wait_until
@@ -164,7 +165,7 @@ def send(port: int, files: Iterable[Path], *, patience: float = 0) -> list[int]:
     """Send Part 10 files over one association each try; return the statuses.
 
     With `patience` an association that breaks is tried again from the first file
-    without success on, as a PACS does, for so many seconds.
+    without an answer on, as a PACS does, for so many seconds.
     """
     waiting = list(files)
     contexts = set()
@@ -178,24 +179,23 @@ def send(port: int, files: Iterable[Path], *, patience: float = 0) -> list[int]:
     statuses: list[int] = []
     deadline = time.monotonic() + patience
     while waiting:
-        if not accepts(port):
-            assert time.monotonic() < deadline, "the listener does not come back"
-            time.sleep(0.1)
-            continue
-        association = entity.associate("127.0.0.1", port, ae_title="LUNGWATCH")
-        if association.is_established:
-            while waiting:
-                try:
-                    answer = association.send_c_store(str(waiting[0]))
-                except RuntimeError:
-                    break
-                if "Status" not in answer:
-                    break
-                statuses.append(int(answer.Status))
-                waiting.pop(0)
-            if association.is_established:
-                association.release()
+        if accepts(port):
+            _send_while_it_lasts(entity.associate("127.0.0.1", port, ae_title="LUNGWATCH"), waiting, statuses)
         if waiting:
             assert time.monotonic() < deadline, "the listener does not take what is left"
-            time.sleep(0.2)
+            time.sleep(0.1)
     return statuses
+
+
+def _send_while_it_lasts(association: Association, waiting: list[Path], statuses: list[int]) -> None:
+    while waiting and association.is_established:
+        try:
+            answer = association.send_c_store(str(waiting[0]))
+        except RuntimeError:
+            return
+        if "Status" not in answer:
+            return
+        statuses.append(int(answer.Status))
+        waiting.pop(0)
+    if association.is_established:
+        association.release()
