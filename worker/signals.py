@@ -38,10 +38,7 @@ class StopSignals:
     def wait(self, seconds: float) -> bool:
         """Sleep until a signal came or the time is over, and say whether one came; main thread only."""
         deadline = time.monotonic() + seconds
-        for _ in self.looks():
-            if time.monotonic() >= deadline:
-                return False
-        return True
+        return all(time.monotonic() < deadline for _ in self.looks())
 
     def looks(self) -> Iterator[None]:
         """Yield several times a second until a signal came; main thread only."""

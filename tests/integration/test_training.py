@@ -31,8 +31,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 KEY = make_key()
 TRUSTED = [KEY.public_key()]
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-RECIPE = Recipe("seed_regularised", epochs=3, batch_size=16)
-FILES = published(60, 90)
+RECIPE = Recipe("seed_regularised", epochs=2, batch_size=16)
+FILES = published(40, 60)
 
 
 class Interrupted(Exception):
@@ -78,7 +78,7 @@ def test_the_bundle_serves_and_says_what_it_is(built: tuple[Path, Path, str]) ->
     assert sum(sum(counts.values()) for counts in manifest.data.images.values()) == len(FILES)
     assert manifest.operating_point.sensitivity_lower_bound >= 0.6
     assert set(manifest.metrics) == {"validation", "test"}
-    assert manifest.training["epochs"] == 3
+    assert manifest.training["epochs"] == 2
     card = found.files[MODEL_CARD].decode()
     assert "CC BY 4.0" in card
     assert f"{manifest.metrics['test']['auc'].value:.3f}" in card
@@ -88,7 +88,7 @@ def test_the_bundle_serves_and_says_what_it_is(built: tuple[Path, Path, str]) ->
 
 def test_nobody_of_the_frozen_test_share_was_fitted_on(built: tuple[Path, Path, str]) -> None:
     fitted = set(verify(built[0], None, TRUSTED).files[FITTED_PATIENTS].decode().split())
-    everyone = {f"train/IM-{number:04}" for number in range(1, 61)} | {f"train/person{n}" for n in range(1, 91)}
+    everyone = {f"train/IM-{number:04}" for number in range(1, 41)} | {f"train/person{n}" for n in range(1, 61)}
     by_split = {split: {patient for patient in everyone if split_of(patient) is split} for split in Split}
     assert fitted == {patient_digest(patient) for patient in by_split[Split.FIT] | by_split[Split.WATCH]}
 
@@ -96,17 +96,16 @@ def test_nobody_of_the_frozen_test_share_was_fitted_on(built: tuple[Path, Path, 
 def test_an_interrupted_run_ends_as_if_it_had_not_been(built: tuple[Path, Path, str], tmp_path: Path) -> None:
     whole, data, _ = built
     again = order(tmp_path, data)
-    for stop in (1, 2):
-        with pytest.raises(Interrupted):
-            build(again, KEY, NOW, Watcher(die_after=stop))
-        assert not again.out.exists()
+    with pytest.raises(Interrupted):
+        build(again, KEY, NOW, Watcher(die_after=1))
+    assert not again.out.exists()
     watcher = Watcher()
     build(again, KEY, NOW, watcher)
-    assert [epoch.number for epoch in watcher.epochs] == [3]
+    assert [epoch.number for epoch in watcher.epochs] == [2]
     inputs = np.random.default_rng(0).random((4, 128, 128, 3), np.float32)
     one, other = (load(path, RuntimeChoice.LITERT, None, TRUSTED) for path in (whole, again.out))
-    # not bit for bit: threads add in another order
-    np.testing.assert_allclose(one.runtime.predict(inputs), other.runtime.predict(inputs), atol=1e-3)
+    # not bit for bit everywhere: threads may add in another order
+    np.testing.assert_allclose(one.runtime.predict(inputs), other.runtime.predict(inputs), atol=1e-4)
 
 
 def test_evaluate_gives_the_agreed_shape_on_any_layout(built: tuple[Path, Path, str], tmp_path: Path) -> None:
@@ -147,7 +146,7 @@ def test_what_cannot_become_a_bundle_leaves_none(built: tuple[Path, Path, str], 
     with pytest.raises(DatasetError, match="no image of class PNEUMONIA"):
         build(order(tmp_path, normals), KEY, NOW, Watcher())
     few = write_zip(tmp_path / "few.zip", published(30, 2))
-    with pytest.raises(FitFailed, match="no image of class PNEUMONIA among the patients"):
+    with pytest.raises(FitFailed, match="no image of class PNEUMONIA falls to the patients"):
         build(order(tmp_path, few), KEY, NOW, Watcher())
     with pytest.raises(FitFailed, match="too few validation patients"):
         build(replace(order(tmp_path, data, "strict"), required_sensitivity=0.97), KEY, NOW, Watcher())

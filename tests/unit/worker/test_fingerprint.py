@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom import uid
+
+from core.errors import RejectedInput
+from tests.factories import dicom_objects as objects
+from tests.integration.worker_kit import from_peer
+from worker.fingerprint import fingerprint
+
+
+def taken(folder: Path, content: bytes) -> str | None:
+    path = folder / "object.dcm"
+    path.write_bytes(content)
+    return fingerprint(path, hashlib.sha256(content).hexdigest()).dataset_sha256
+
+
+def test_the_sender_does_not_matter_and_the_data_set_does(tmp_path: Path) -> None:
+    dataset = objects.phantom()
+    first = taken(tmp_path, from_peer(dataset, "PACS"))
+    assert first is not None
+    assert taken(tmp_path, from_peer(dataset, "A-LONGER-NAME")) == first
+    dataset.AccessionNumber = "OTHER"
+    assert taken(tmp_path, from_peer(dataset, "PACS")) != first
+
+
+def test_the_transfer_syntax_is_part_of_it(tmp_path: Path) -> None:
+    content = objects.part10(objects.phantom())
+    lied = content.replace(uid.ExplicitVRLittleEndian.encode() + b"\0", uid.JPEGLossless.encode() + b"\0\0")
+    assert len(lied) != len(content) or lied == content or taken(tmp_path, lied) != taken(tmp_path, content)
+
+
+def test_what_was_acknowledged_must_lie_there(tmp_path: Path) -> None:
+    with pytest.raises(RejectedInput) as missing:
+        fingerprint(tmp_path / "gone.dcm", "0" * 64)
+    assert missing.value.reason == "MISSING_FILE"
+    path = tmp_path / "changed.dcm"
+    path.write_bytes(b"changed")
+    with pytest.raises(RejectedInput) as changed:
+        fingerprint(path, "0" * 64)
+    assert changed.value.reason == "DIGEST_MISMATCH"
+
+
+@given(st.binary(max_size=400), st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_give_an_answer(tmp_path: Path, noise: bytes, begins_well: bool) -> None:
+    start = b"\0" * 128 + b"DICM\x02\x00\x00\x00UL\x04\x00" if begins_well else b""
+    digest = taken(tmp_path, start + noise)
+    assert digest is None or len(digest) == 64

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+
+from db.vocabulary import Outcome
+from worker.resolve import Delivered, InForce, Nature, Pixels, Resolution, is_duplicate, needs_pixels, resolve
+
+PIXELS = Pixels("master", "decoded", "input")
+OTHER = Pixels("master-2", "decoded-2", "input-2")
+
+
+def in_force(outcome: Outcome, reason: str | None = None) -> InForce:
+    return InForce("study", outcome, reason, "bytes", PIXELS)
+
+
+def delivered(nature: Nature, pixels: Pixels = PIXELS, **other: object) -> Delivered:
+    fields = {"study_uid": "study", "dataset_sha256": "other bytes", **other}
+    return Delivered(nature=nature, pixels=pixels, **fields)  # type: ignore[arg-type]
+
+
+def test_the_first_of_its_kind_comes_into_force() -> None:
+    for nature in Nature:
+        assert resolve(None, delivered(nature)) is Resolution.FIRST
+
+
+@pytest.mark.parametrize(
+    ("outcome", "nature", "pixels", "expected"),
+    [
+        (Outcome.SUSPECTED, Nature.MASTER, PIXELS, Resolution.HEADER_REVISION),
+        (Outcome.NOT_SUSPECTED, Nature.MASTER, OTHER, Resolution.CONFLICT),
+        (Outcome.SUSPECTED, Nature.OUT_OF_SCOPE, PIXELS, Resolution.HEADER_REVISION),
+        (Outcome.SUSPECTED, Nature.OUT_OF_SCOPE, Pixels(), Resolution.CONFLICT),
+        (Outcome.SUSPECTED, Nature.REJECTED, Pixels(), Resolution.UNREADABLE),
+        (Outcome.OUT_OF_SCOPE, Nature.MASTER, PIXELS, Resolution.REPLACE),
+        (Outcome.OUT_OF_SCOPE, Nature.OUT_OF_SCOPE, Pixels(), Resolution.REPLACE),
+        (Outcome.OUT_OF_SCOPE, Nature.REJECTED, Pixels(), Resolution.UNREADABLE),
+        (Outcome.NO_RESULT, Nature.MASTER, PIXELS, Resolution.REPLACE),
+        (Outcome.NO_RESULT, Nature.REJECTED, Pixels(), Resolution.REPLACE),
+        (Outcome.PENDING, Nature.MASTER, PIXELS, Resolution.REPLACE),
+    ],
+)
+def test_other_bytes(outcome: Outcome, nature: Nature, pixels: Pixels, expected: Resolution) -> None:
+    assert resolve(in_force(outcome), delivered(nature, pixels)) is expected
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUSPECTED, Outcome.OUT_OF_SCOPE, Outcome.NO_RESULT])
+def test_another_study_conflicts(outcome: Outcome) -> None:
+    assert resolve(in_force(outcome), delivered(Nature.MASTER, study_uid="another")) is Resolution.CONFLICT
+
+
+@pytest.mark.parametrize("known", [Pixels(master="master"), Pixels(decoded="decoded"), Pixels(model_input="input")])
+def test_one_equal_digest_is_enough_and_none_is_not(known: Pixels) -> None:
+    assert PIXELS.same_as(known)
+    assert not OTHER.same_as(known)
+    assert not Pixels().same_as(Pixels())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "put_back", "expected"),
+    [
+        (Outcome.SUSPECTED, None, False, True),
+        (Outcome.OUT_OF_SCOPE, "VIEW", False, True),
+        (Outcome.NO_RESULT, "TRUNCATED", False, True),
+        (Outcome.NO_RESULT, "CRASHED", False, False),
+        (Outcome.NO_RESULT, "TIMED_OUT", False, False),
+        (Outcome.NO_RESULT, "TRUNCATED", True, False),
+        (Outcome.PENDING, None, False, False),
+    ],
+)
+def test_the_same_bytes(outcome: Outcome, reason: str | None, put_back: bool, expected: bool) -> None:
+    assert is_duplicate(in_force(outcome, reason), "bytes", put_back=put_back) is expected
+
+
+def test_bytes_without_digest_are_never_a_duplicate() -> None:
+    assert not is_duplicate(in_force(Outcome.SUSPECTED), None, put_back=False)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "nature", "expected"),
+    [
+        (Outcome.SUSPECTED, Nature.OUT_OF_SCOPE, True),
+        (Outcome.NOT_SUSPECTED, Nature.OUT_OF_SCOPE, True),
+        (Outcome.OUT_OF_SCOPE, Nature.OUT_OF_SCOPE, False),
+        (Outcome.SUSPECTED, Nature.MASTER, False),
+        (Outcome.SUSPECTED, Nature.REJECTED, False),
+    ],
+)
+def test_only_what_would_take_a_result_away_must_show_its_pixels(
+    outcome: Outcome,
+    nature: Nature,
+    expected: bool,
+) -> None:
+    assert needs_pixels(in_force(outcome), nature) is expected
+    assert not needs_pixels(None, nature)
