@@ -53,7 +53,7 @@ def locate(location: str, bundles: Path) -> Path:
     """
     if location == STARTER_LOCATION:
         return STARTER
-    if Path(location).name != location or location.startswith("."):
+    if not location or Path(location).name != location or location.startswith("."):
         raise BundleRefused(f"the registry's location {location!r} is no plain name below {bundles}")
     return bundles / location
 

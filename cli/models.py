@@ -84,7 +84,7 @@ def show(
         ("Purpose", use.purpose),
         ("Ages", f"{use.age_days[0]} to {use.age_days[1] - 1} days"),
         ("Views", use.views),
-        ("Limits", "\n".join(use.limits)),
+        *(("Limit", limit) for limit in use.limits),
         ("Attribution", manifest.attribution),
     ]
     console().print(table(("", ""), facts))

@@ -89,17 +89,29 @@ def predict(
     if as_json:
         print_json([row.to_dict(title) for row in rows])
     else:
-        cells = [
-            (row.file, row.outcome, row.reason, row.probability, row.flags, [str(mark) for mark in row.annotations])
-            for row in rows
-        ]
-        columns = ("File", "Outcome", "Reason", "Probability", "Flags", "Annotations")
-        console().print(table(columns, cells, f"{title}; research, not a medical device"))
+        _show(rows, title)
     for row in rows:
         if row.detail:
             notes().print(f"{row.file}: {row.detail}")
     if any(row.outcome is Outcome.NO_RESULT for row in rows):
         raise typer.Exit(int(ExitCode.FINDING))
+
+
+def _show(rows: list[Row], title: str) -> None:
+    # paths alike but for their ends would push everything else off the screen
+    named = len({row.file.name for row in rows}) == len(rows)
+    cells = [
+        (
+            row.file.name if named else row.file,
+            row.outcome if row.reason is None else f"{row.outcome}: {row.reason}",
+            row.probability,
+            row.flags,
+            [str(mark) for mark in row.annotations],
+        )
+        for row in rows
+    ]
+    columns = ("File", "Outcome", "Probability", "Flags", "Remarks")
+    console().print(table(columns, cells, f"{title}; research, not a medical device"))
 
 
 def classify(files: list[Path], model: LoadedModel, settings: Settings) -> Iterator[Row]:

@@ -26,6 +26,7 @@ from training.card import model_card
 from training.collection import ATTRIBUTION, INTENDED_USE
 from training.convert import to_litert, to_weights
 from training.datasets import LABELS, open_dataset
+from training.errors import FitFailed
 from training.fit import fit
 from training.metrics import intervals
 from training.patients import Split, patient_digest
@@ -104,6 +105,7 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
     with open_dataset(order.data) as dataset:
         dataset.require_classes()
         assignment = assign(dataset)
+        _refuse_too_few(assignment, order.required_sensitivity)
         examples = {}
         for split in _USED:
             items = assignment.items[split]
@@ -126,6 +128,16 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
     best = Run.start_or_resume(order.partial, fingerprint).best
     files = {WEIGHTS: to_weights(model), LITERT: to_litert(model)}
     return _write(order, key, now, assignment, examples, files, best, watcher)
+
+
+def _refuse_too_few(assignment: Assignment, required: float) -> None:
+    """Say before hours are spent that a split has too few patients."""
+    for split in (Split.FIT, Split.WATCH, Split.VALIDATION):
+        for label in LABELS:
+            if not any(item.label == label for item in assignment.items[split]):
+                raise FitFailed(f"no image of class {label} falls to the patients of the split {split}; use more data")
+    ill = {item.patient for item in assignment.items[Split.VALIDATION] if item.label == POSITIVE}
+    operating_point.refuse_too_few(len(ill), required)
 
 
 def _write(  # noqa: PLR0917 - one call, every part of the bundle comes together here

@@ -63,8 +63,16 @@ class EachEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships n
         self._begun = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Note when the epoch began."""
+        """Note when the epoch began, and start dropout anew.
+
+        Its state is not saved with the weights: as a function of the epoch
+        alone, a resumed run drops what it would have dropped.
+        """
         del logs
+        for place, layer in enumerate(self.model.layers):
+            if (generator := getattr(layer, "seed_generator", None)) is not None:
+                fresh = keras.random.SeedGenerator(int(np.random.default_rng([epoch, place]).integers(2**31)))
+                generator.state.assign(fresh.state)
         self._number = epoch + 1
         self._begun = time.monotonic()
 

@@ -77,6 +77,17 @@ def sensitivity_lower_bound(ill: Scored, threshold: float, confidence: float = C
     return min(exact, float(np.percentile(draws, 100 * (1 - confidence))))
 
 
+def refuse_too_few(patients: int, required: float = REQUIRED_SENSITIVITY, confidence: float = CONFIDENCE) -> None:
+    """Raise `FitFailed` where so many patients with pneumonia cannot assure a sensitivity even if none is missed."""
+    # the bound with none missed is the share whose power is what chance may still explain
+    needed = math.ceil(math.log(1 - confidence) / math.log(required))
+    if patients < needed:
+        raise FitFailed(
+            f"too few validation patients with pneumonia ({patients}) to assure a sensitivity of {required:g}; "
+            f"at least {needed} are needed, or require less with --sensitivity"
+        )
+
+
 def choose(
     scored: Scored, required: float = REQUIRED_SENSITIVITY, confidence: float = CONFIDENCE
 ) -> tuple[OperatingPoint, UncertaintyBand]:
@@ -104,13 +115,7 @@ def choose(
     ill, well = scored.only(scored.labels == 1), scored.only(scored.labels == 0)
     if len(ill) == 0 or len(well) == 0:
         raise FitFailed("an operating point needs both classes among the validation patients; use more data")
-    patients = len(np.unique(ill.patients))
-    if binomial_lower_bound(patients, patients, confidence) < required:
-        needed = math.ceil(math.log(1 - confidence) / math.log(required))
-        raise FitFailed(
-            f"too few validation patients with pneumonia ({patients}) to assure a sensitivity of {required:g}; "
-            f"at least {needed} are needed, or require less with --sensitivity"
-        )
+    refuse_too_few(len(np.unique(ill.patients)), required, confidence)
     threshold, bound = _highest(scored, ill, required, confidence)
     found = intervals(scored, threshold, ("sensitivity", "specificity"))
     point = OperatingPoint(
