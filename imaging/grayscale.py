@@ -9,6 +9,7 @@ parameter of the pipeline, which makes it what `pixels_digest` hashes.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +31,7 @@ LOW_PERCENTILE: Final = 0.5
 HIGH_PERCENTILE: Final = 99.5
 # Up to this depth stored values are taken for grey as it was shown, like the 8-bit pictures models are trained on.
 _DISPLAY_BITS: Final = 8
+_BAND_ROWS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,11 @@ class Rendering:
 
     def apply(self, stored: NDArray[np.integer]) -> NDArray[np.uint16]:
         """Render stored values; shape kept."""
-        words = stored.view(f"u{stored.itemsize}")
-        mask = len(self.table) - 1
-        if stored.dtype.kind == "i":
-            words = words & words.dtype.type(mask)
-        return np.take(self.table, words)
+        grey = np.empty(stored.shape, np.uint16)
+        for start, words in _bands(stored, len(self.table)):
+            # every word is below the table's length, so "clip" changes nothing but skips a check and a copy
+            np.take(self.table, words, out=grey[start : start + len(words)], mode="clip")
+        return grey
 
 
 def render(stored: NDArray[np.integer], module: PixelModule, dataset: Dataset) -> tuple[NDArray[np.uint16], str]:
@@ -133,10 +135,21 @@ def stored_values(module: PixelModule) -> NDArray[np.int64]:
 
 def _histogram(stored: NDArray[np.integer], module: PixelModule) -> NDArray[np.int64]:
     size = 1 << module.bits_stored
-    flat = stored.view(f"u{stored.itemsize}").ravel()
-    if module.signed:
-        flat = flat & flat.dtype.type(size - 1)
-    return np.bincount(flat, minlength=size)
+    histogram = np.zeros(size, np.int64)
+    for _, words in _bands(stored, size):
+        histogram += np.bincount(words.ravel(), minlength=size)
+    return histogram
+
+
+def _bands(stored: NDArray[np.integer], size: int) -> Iterator[tuple[int, NDArray[np.unsignedinteger]]]:
+    """Cut an image into bands of rows, as indices of a table.
+
+    NumPy turns indices into 64-bit integers first: at full size that is four
+    times the image, and five times as slow as in bands that fit the cache.
+    """
+    for start in range(0, len(stored), _BAND_ROWS):
+        words = stored[start : start + _BAND_ROWS].view(f"u{stored.itemsize}")
+        yield start, words & words.dtype.type(size - 1) if stored.dtype.kind == "i" else words
 
 
 def _padding(dataset: Dataset, module: PixelModule) -> NDArray[np.bool_]:

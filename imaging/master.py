@@ -32,6 +32,7 @@ FULL_SCALE: Final = 65535
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # Noise does not compress: level 1 gives files a few per cent larger in a fifth of the time.
 _PNG_LEVEL: Final = 1
+_BAND_ROWS: Final = 256
 
 
 class MissingMaster(TransientFailure):
@@ -57,10 +58,19 @@ def shrink(grey: NDArray[np.uint16]) -> NDArray[np.uint16]:
     if longest <= LONGEST_SIDE:
         return grey
     # half up, in integers: round() would go to even, and floats differ between machines
-    size = tuple(max(1, (2 * side * LONGEST_SIDE + longest) // (2 * longest)) for side in (columns, rows))
-    small = Image.fromarray(grey.astype(np.float32)).resize((size[0], size[1]), Image.Resampling.LANCZOS)
-    rounded: NDArray[np.float32] = np.rint(np.asarray(small, dtype=np.float32))
+    size = [max(1, (2 * side * LONGEST_SIDE + longest) // (2 * longest)) for side in (columns, rows)]
+    # Pillow shrinks rows first, then columns. Doing the first in bands gives the same numbers without ever
+    # holding the whole image as floats: an image at the budget's limit would otherwise take 2 GB.
+    narrow = np.empty((rows, size[0]), np.float32)
+    for start in range(0, rows, _BAND_ROWS):
+        band = grey[start : start + _BAND_ROWS].astype(np.float32)
+        narrow[start : start + len(band)] = _lanczos(band, size[0], len(band))
+    rounded: NDArray[np.float32] = np.rint(_lanczos(narrow, *size))
     return rounded.clip(0, FULL_SCALE).astype(np.uint16)
+
+
+def _lanczos(plane: NDArray[np.float32], columns: int, rows: int) -> NDArray[np.float32]:
+    return np.asarray(Image.fromarray(plane).resize((columns, rows), Image.Resampling.LANCZOS), dtype=np.float32)
 
 
 def quality(master: NDArray[np.uint16], shorter_side: int) -> Quality:

@@ -33,6 +33,12 @@ def test_the_longest_side_becomes_512_and_nothing_grows(shape: tuple[int, int], 
     assert master.dtype == np.uint16
 
 
+def test_shrinking_in_bands_is_shrinking_at_once() -> None:
+    grey = noise(1500, 1100)
+    once = Image.fromarray(grey.astype(np.float32)).resize((375, 512), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(shrink(grey), np.rint(np.asarray(once)).clip(0, 65535).astype(np.uint16))
+
+
 def test_an_even_grey_stays_what_it_was() -> None:
     for value in (0, 1, 12345, 65535):
         assert (shrink(np.full((1000, 800), value, np.uint16)) == value).all()
