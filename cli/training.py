@@ -61,6 +61,7 @@ def _bars() -> Iterator[_Bars]:
 
 def train(
     model: Annotated[Model, typer.Argument(help="Which network.")],
+    *,
     data: Annotated[Path, typer.Option(help="Folder or zip of the published layout, or a folder per class.")],
     out: Annotated[Path, typer.Option(help="Folder the bundle is written to; must not exist.")],
     name: Annotated[str | None, typer.Option(help="The bundle's name; else the network's.")] = None,
