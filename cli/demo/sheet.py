@@ -16,6 +16,7 @@ from core.files import make_directories
 from db.vocabulary import Outcome, ReceiptState
 
 _TILE: Final = 300
+_SMALLEST_SHOWN: Final = 0.01
 _CAPTION: Final = 104
 _GAP: Final = 12
 _HEAD: Final = 64
@@ -94,11 +95,20 @@ def _tile(sheet: Image.Image, left: int, top: int, account: Account, masters: Pa
     pen.rectangle((left, top + _TILE, left + _TILE - 1, top + _TILE + 29), fill=colour)
     result = account.result
     own = account.receipt is not None and account.receipt.state not in _ASIDE
-    chance = f"   {result.probability:.2f}" if own and result and result.probability is not None else ""
-    pen.text((left + 8, top + _TILE + 4), word.replace("_", " ") + chance, fill=(255, 255, 255), font=_font(18))
+    chance = likelihood(result.probability) if own and result else ""
+    pen.text((left + 8, top + _TILE + 4), f"{word.replace('_', ' ')}   {chance}", fill=(255, 255, 255), font=_font(18))
     captions = [account.sending.title, account.sending.syntax, _remark(account)]
     for number, text in enumerate(captions):
         _fit(pen, (left + 8, top + _TILE + 36 + 21 * number), text, _INK if number == 0 else _FAINT)
+
+
+def likelihood(probability: float | None) -> str:
+    """Return a probability in two digits that never claims certainty."""
+    if probability is None:
+        return ""
+    if probability < _SMALLEST_SHOWN:
+        return f"<{_SMALLEST_SHOWN}"
+    return f">{1 - _SMALLEST_SHOWN}" if probability > 1 - _SMALLEST_SHOWN else f"{probability:.2f}"
 
 
 def _remark(account: Account) -> str:
