@@ -37,7 +37,9 @@ def find(settings: Settings, model: str) -> VerifiedBundle:
         return verify(STARTER, None, keys)
     if (folder := Path(model)).is_dir():
         return verify(folder.resolve(), None, keys)
-    location, digest = _registered(settings, model)
+    if "/" in model:
+        raise Misconfigured(f"there is no bundle at {model}")
+    location, digest = _registered(model)
     return verify(locate(location, settings.bundles), digest, keys)
 
 
@@ -50,20 +52,25 @@ def load(settings: Settings, model: str) -> tuple[LoadedModel, frozenset[str]]:
 
 def champion_or_starter(settings: Settings) -> str:
     """Return ``champion`` where this installation's ledger has one, else ``starter``: a fresh clone has no ledger."""
-    if settings.database_url is None and not (settings.data_dir / "lungwatch.db").exists():
+    if not has_ledger(settings):
         return STARTER_LOCATION
-    from db.base import make_engine, make_sessions  # noqa: PLC0415 - most calls need no database
+    from cli.ledger import open_ledger  # noqa: PLC0415 - most calls need no database
     from db.registry import champion  # noqa: PLC0415 - likewise
 
-    with make_sessions(make_engine(settings)).begin() as session:
+    with open_ledger() as ledger, ledger.read() as session:
         return STARTER_LOCATION if champion(session) is None else CHAMPION
 
 
-def _registered(settings: Settings, model: str) -> tuple[str, str]:
-    from db.base import make_engine, make_sessions  # noqa: PLC0415 - most calls need no database
+def has_ledger(settings: Settings) -> bool:
+    """Whether this installation has a ledger; looking never makes one."""
+    return settings.database_url is not None or (settings.data_dir / "lungwatch.db").exists()
+
+
+def _registered(model: str) -> tuple[str, str]:
+    from cli.ledger import open_ledger  # noqa: PLC0415 - most calls need no database
     from db.registry import champion, find  # noqa: PLC0415 - likewise
 
-    with make_sessions(make_engine(settings)).begin() as session:
+    with open_ledger() as ledger, ledger.read() as session:
         if model == CHAMPION:
             reign = champion(session)
             row = None if reign is None else reign.model

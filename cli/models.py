@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
-from sqlalchemy.orm import Session
 
 from bundle.errors import BundleRefused
 from bundle.load import STARTER, STARTER_LOCATION, load_for, locate
@@ -27,8 +24,6 @@ from db.registry import models as registered
 app = typer.Typer(help="List, show or verify model versions.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-_DATABASE: Final = "lungwatch.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +118,8 @@ def _verify(settings: Settings, known: Known) -> dict[str, object]:
 
 def _known(settings: Settings, *, with_starter: bool = False) -> list[Known]:
     rows = []
-    if settings.database_url is not None or (settings.data_dir / _DATABASE).exists():
-        with _session() as session:
+    if model_choice.has_ledger(settings):
+        with open_ledger() as ledger, ledger.read() as session:
             reign = champion(session)
             rows = [
                 Known(
@@ -160,12 +155,6 @@ def _shipped(settings: Settings) -> Known:
         "STARTER",
         champion=False,
     )
-
-
-@contextmanager
-def _session() -> Iterator[Session]:
-    with open_ledger() as ledger, ledger.read() as session:
-        yield session
 
 
 def _interval(found: Any) -> str:

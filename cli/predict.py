@@ -92,7 +92,7 @@ def predict(
         _show(rows, title)
     for row in rows:
         if row.detail:
-            notes().print(f"{row.file}: {row.detail}")
+            notes().print(f"{row.file}: {row.detail}", soft_wrap=True)
     if any(row.outcome is Outcome.NO_RESULT for row in rows):
         raise typer.Exit(int(ExitCode.FINDING))
 

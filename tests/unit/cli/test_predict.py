@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.__main__ import run
+from imaging.reasons import Rejection
+from tests.factories.collections import picture
+from tests.factories.dicom_objects import hand, lateral, phantom, truncated_file, write
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUNGWATCH_DATA_DIR", str(tmp_path / "nothing-here"))
+    monkeypatch.setenv("LUNGWATCH_DATABASE_URL", "postgresql://127.0.0.1:1/none")
+
+
+def predicted(capsys: pytest.CaptureFixture[str], *files: Path | str, code: int = 0) -> list[dict[str, Any]]:
+    assert run(["predict", "--json", *map(str, files)]) == code
+    rows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    for row in rows:
+        assert {"file", "outcome", "reason", "probability", "flags", "model"} <= set(row)
+    return rows
+
+
+def test_a_picture_is_classified_without_any_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "person1_virus_1.jpeg"
+    path.write_bytes(picture("PNEUMONIA", 1, size=300))
+    (row,) = predicted(capsys, path)
+    assert row["file"] == str(path)
+    assert row["outcome"] in {"SUSPECTED", "NOT_SUSPECTED"}
+    assert row["reason"] is None
+    assert 0 < row["probability"] < 1
+    assert ("SUSPECTED" in row["flags"]) == (row["outcome"] == "SUSPECTED")
+    assert {"UNKNOWN_AGE", "UNKNOWN_VIEW"} <= set(row["annotations"])
+    assert row["model"].startswith("seed-regularised ")
+    assert not (tmp_path / "nothing-here").exists()
+
+
+def test_dicom_goes_through_the_scope_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [
+        write(tmp_path, phantom(), "chest.dcm"),
+        write(tmp_path, lateral(), "lateral.dcm"),
+        write(tmp_path, hand(), "hand.dcm"),
+    ]
+    rows = predicted(capsys, *files)
+    assert rows[0]["outcome"] in {"SUSPECTED", "NOT_SUSPECTED"}
+    assert [(row["outcome"], row["reason"]) for row in rows[1:]] == [
+        ("OUT_OF_SCOPE", "VIEW"),
+        ("OUT_OF_SCOPE", "BODY_PART"),
+    ]
+    assert all(row["probability"] is None for row in rows[1:])
+
+
+def test_what_cannot_be_read_has_no_result_and_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = {
+        "truncated.dcm": (truncated_file(), {Rejection.TRUNCATED}),
+        "empty.dcm": (b"", {Rejection.EMPTY}),
+        "text.txt": (b"no radiograph at all" * 20, {Rejection.NOT_DICOM}),
+        "broken.jpeg": (picture("NORMAL", 1)[:300], {Rejection.DECODE_FAILED}),
+    }
+    for name, (content, _) in wrong.items():
+        (tmp_path / name).write_bytes(content)
+    sound = tmp_path / "sound.jpeg"
+    sound.write_bytes(picture("NORMAL", 1, size=300))
+    rows = predicted(capsys, *(tmp_path / name for name in wrong), tmp_path / "absent", tmp_path, sound, code=1)
+    for row, (name, (_, reasons)) in zip(rows, wrong.items(), strict=False):
+        assert (row["outcome"], row["reason"] in reasons, row["flags"]) == ("NO_RESULT", True, ["NO_RESULT"]), name
+        assert row["probability"] is None
+    assert [row["reason"] for row in rows[4:6]] == ["MISSING_FILE"] * 2
+    # one bad file spoils no other
+    assert rows[-1]["outcome"] in {"SUSPECTED", "NOT_SUSPECTED"}
+
+
+def test_the_sites_prevalence_moves_the_probability_and_not_the_outcome(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jpeg"
+    path.write_bytes(picture("PNEUMONIA", 1, size=300))
+    (before,) = predicted(capsys, path)
+    monkeypatch.setenv("LUNGWATCH_SITE_PREVALENCE", "0.05")
+    (after,) = predicted(capsys, path)
+    assert after["prevalence"] == 0.05
+    assert after["probability"] < before["probability"]
+    assert after["outcome"] == before["outcome"]
+
+
+def test_the_table_names_files_outcomes_and_what_went_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.jpeg"
+    path.write_bytes(picture("NORMAL", 1, size=300))
+    assert run(["predict", str(path), str(tmp_path / "absent.dcm")]) == 1
+    shown = capsys.readouterr()
+    assert "a.jpeg" in shown.out
+    assert "not a medical device" in shown.out
+    assert "the file cannot be read" in shown.err
+
+
+@pytest.mark.parametrize("model", ["/nonexistent/bundle", "99"])
+def test_a_model_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LUNGWATCH_DATABASE_URL")
+    path = tmp_path / "a.jpeg"
+    path.write_bytes(picture("NORMAL", 1))
+    assert run(["predict", "--model", model, str(path)]) == 2
+    assert "lungwatch: " in capsys.readouterr().err
+    assert not (tmp_path / "nothing-here").exists()

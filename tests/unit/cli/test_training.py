@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.__main__ import run
+from tests.factories.collections import published, write_zip
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUNGWATCH_DATA_DIR", str(tmp_path / "none"))
+
+
+def test_evaluate_prints_the_agreed_json_for_a_test_split_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_zip(tmp_path / "test_only.zip", published(4, 6, "test"))
+    assert run(["evaluate", "--data", str(data), "--split", "test", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["data"], found["split"], found["n"]) == ("test_only.zip", "test", 10)
+    assert set(found["metrics"]["auc"]) == {"value", "low", "high"}
+    assert run(["evaluate", "--data", str(data)]) == 0
+    assert "specificity" in capsys.readouterr().out
+
+
+def test_what_is_wrong_with_a_data_set_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "--data", str(tmp_path / "none.zip")]) == 2
+    assert "no such folder or zip" in capsys.readouterr().err
+    data = write_zip(tmp_path / "c.zip", published(1, 1, "test"))
+    assert run(["evaluate", "--data", str(data), "--split", "validation"]) == 2
+    assert "no image in the split validation" in capsys.readouterr().err
+
+
+def test_training_asks_for_the_key_before_hours_are_spent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_zip(tmp_path / "c.zip", published(2, 2))
+    assert run(["train", "regularised", "--data", str(data), "--out", str(tmp_path / "out")]) == 2
+    assert "LUNGWATCH_SIGNING_KEY_FILE is not set" in capsys.readouterr().err
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_a_model_we_do_not_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "resnet", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "regularised" in capsys.readouterr().err
