@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +36,7 @@ from dicom_listener.arrivals import Arrivals, sweep_leftovers
 from dicom_listener.bell import Bell
 from dicom_listener.file_meta import read_sending_ae_title
 from dicom_listener.rarely import Rarely
+from dicom_listener.stopping import stop_requested
 
 LOCK: Final = "registrar.lock"
 # settling waits for the horizon, so it is told at least this often
@@ -270,9 +270,7 @@ def main(settings: Settings) -> int:
     int
         Exit code, 0.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_requested()
     threading.Thread(target=_stop_with_parent, args=(os.getppid(), stop), name="parent", daemon=True).start()
     run(settings, stop)
     return 0

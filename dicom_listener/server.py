@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import socket
 import threading
 import time
@@ -25,6 +24,7 @@ from dicom_listener.disk import Watermark
 from dicom_listener.handlers import StoreHandler
 from dicom_listener.instance_file import SpoolWriter
 from dicom_listener.peers import printable_ae_title
+from dicom_listener.stopping import stop_requested
 from dicom_listener.upper_layer import AcceptorAssociation, AssociationServer
 
 _BACKLOG: Final = 128
@@ -204,9 +204,7 @@ def serve(settings: Settings, ready: Callable[[Listener], None]) -> int:
     Misconfigured
         If it cannot start.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_requested()
     threading.excepthook = _log_thread_failure
     listener = Listener(settings)
     listener.start()

@@ -15,6 +15,7 @@ else here or in the handlers knows how bytes arrive.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Callable
@@ -104,8 +105,15 @@ class BoundedSocket(AssociationSocket):
             self.assoc.dul.to_user_queue.put(cast("Any", None))
 
     def cut(self) -> None:
-        """Close without a word, for peers that do not react to words."""
-        self._shutdown_socket()
+        """Close without a word, for peers that do not react to words.
+
+        The descriptor stays open for the thread that reads from it, which
+        finds the connection closed and ends in its usual way.
+        """
+        connection = self.socket
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class MessageProvider(DIMSEServiceProvider):
