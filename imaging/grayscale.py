@@ -160,10 +160,10 @@ def _padding(dataset: Dataset, module: PixelModule) -> NDArray[np.bool_]:
         return np.zeros(len(values), np.bool_)
     last = number(dataset, "PixelPaddingRangeLimit")
     low, high = sorted((first, first if last is None else last))
-    # the value may be written wider than the pixels are, or with the other sign
-    mask = len(values) - 1
     padding: NDArray[np.bool_] = (values >= low) & (values <= high)
-    padding[first & mask] = True
+    if module.signed:
+        # a negative value is often written as the unsigned number of the same bits
+        padding[first & (len(values) - 1)] = True
     return padding
 
 

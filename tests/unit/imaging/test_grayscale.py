@@ -118,6 +118,18 @@ def test_padding_counts_neither_for_percentiles_nor_as_content() -> None:
     assert padded[-2] == 65535
 
 
+def test_padding_of_signed_pixels_may_be_written_unsigned() -> None:
+    # 63488 is -2048 in 16 bits
+    padded = header(WindowCenter=0, WindowWidth=4096, PixelPaddingValue=63488)
+    assert grey([-2048, 1, 2047], padded, module(signed=True))[0] == 0
+    inverted = module(signed=True, monochrome1=True)
+    assert grey([-2048, 1, 2047], padded, inverted)[0] == 0
+
+
+def test_a_padding_value_no_pixel_can_have_pads_nothing() -> None:
+    assert grey([0, 4095], header(**FULL, PixelPaddingValue=65535)) == [0, 65535]
+
+
 def test_padding_is_black_after_inversion_too() -> None:
     dataset = header(**FULL, PixelPaddingValue=0, PixelPaddingRangeLimit=9)
     assert grey([0, 5, 9, 10, 4095], dataset, module(monochrome1=True))[:3] == [0, 0, 0]

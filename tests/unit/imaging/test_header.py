@@ -71,7 +71,9 @@ def test_japanese_and_extensions_are_decoded() -> None:
     dataset = objects.phantom()
     dataset.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
     dataset.PatientName = "Yamada^Tarou=山田^太郎"
-    assert read(objects.part10(dataset), keep=True).patient_name == "Yamada^Tarou=山田^太郎"
+    content = objects.part10(dataset)
+    assert read(content, keep=True).patient_name == "Yamada^Tarou=山田^太郎"
+    assert not has_unknown_character_set(read_header(content, LIMIT).dataset)
 
 
 @pytest.mark.parametrize(
