@@ -34,22 +34,33 @@ _NOW: Final = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
 }
 
+# How each database gets at a row's outcome once and at the prediction that decided it. PostgreSQL reads
+# 100,000 predictions for every study if the second is written as SQLite needs it, which knows no LATERAL.
+_SHOWN: Final = {"postgresql": "o.shown", "sqlite": "s.shown"}
+_FROM: Final = {
+    "postgresql": """study s
+CROSS JOIN LATERAL (SELECT {outcome} AS shown OFFSET 0) o
+LEFT JOIN LATERAL (SELECT p.* {deciding}) p ON TRUE""",
+    "sqlite": """(SELECT s.*, {outcome} AS shown FROM study s) s
+LEFT JOIN prediction p ON p.id = (SELECT p.id {deciding})""",
+}
+
 _ANNOTATIONS: Final = {
     "postgresql": """(SELECT coalesce(string_agg(w.word, ',' ORDER BY w.word), '') FROM (
         SELECT DISTINCT a.value AS word
         FROM image i CROSS JOIN LATERAL json_array_elements_text(i.annotations) AS a(value)
-        WHERE i.study_id = e.id) w)""",
+        WHERE i.study_id = s.id) w)""",
     "sqlite": """(SELECT coalesce(group_concat(w.word, ','), '') FROM (
         SELECT DISTINCT a.value AS word
         FROM image i CROSS JOIN json_each(i.annotations) a
-        WHERE i.study_id = e.id ORDER BY 1) w)""",
+        WHERE i.study_id = s.id ORDER BY 1) w)""",
 }
 
 _REASONS: Final = """(SELECT {join} FROM (
         SELECT i.reason AS word FROM image i
-        WHERE i.study_id = e.id AND i.outcome = e.shown AND i.reason IS NOT NULL
+        WHERE i.study_id = s.id AND i.outcome = {shown} AND i.reason IS NOT NULL
         UNION SELECT r.reason FROM receipt r
-        WHERE e.shown = 'NO_RESULT' AND r.study_id = e.id AND r.reason IS NOT NULL AND {unreadable}
+        WHERE {shown} = 'NO_RESULT' AND r.study_id = s.id AND r.reason IS NOT NULL AND {unreadable}
         ORDER BY 1) w)"""
 _JOIN: Final = {
     "postgresql": "string_agg(w.word, ',' ORDER BY w.word)",
@@ -63,15 +74,14 @@ _UNREADABLE: Final = """r.state = 'QUARANTINED' AND NOT EXISTS (
 
 # The prediction in force of the image that decided: of each image the newest for its present revision
 # (a header revision keeps the one it inherits), of those the highest probability.
-_DECIDING: Final = """(
-        SELECT p.id FROM image i JOIN prediction p ON p.image_id = i.id
-        WHERE i.study_id = e.id AND i.outcome = e.shown AND p.image_revision <= i.revision
+_DECIDING: Final = """FROM image i JOIN prediction p ON p.image_id = i.id
+        WHERE i.study_id = s.id AND i.outcome = {shown} AND p.image_revision <= i.revision
         AND NOT EXISTS (
             SELECT 1 FROM prediction newer
             WHERE newer.image_id = i.id AND newer.image_revision <= i.revision
             AND (newer.image_revision > p.image_revision
                  OR (newer.image_revision = p.image_revision AND newer.id > p.id)))
-        ORDER BY p.probability DESC NULLS LAST, p.id LIMIT 1)"""
+        ORDER BY p.probability DESC NULLS LAST, p.id LIMIT 1"""
 
 
 def statements(dialect: str) -> list[str]:
@@ -101,9 +111,9 @@ def _outcome() -> str:
 
 def _kinds(dialect: str) -> str:
     return f"""(SELECT f.kind AS kind, f.priority AS priority FROM flag f
-        WHERE f.study_id = e.id AND f.cleared_at IS NULL
+        WHERE f.study_id = s.id AND f.cleared_at IS NULL
         UNION ALL SELECT 'OVERDUE', {FLAG_PRIORITY[FlagKind.OVERDUE]} FROM receipt r
-        WHERE r.study_id = e.id AND r.state = 'PENDING' AND r.due_at < {_NOW[dialect]}) k"""  # noqa: S608 - constants
+        WHERE r.study_id = s.id AND r.state = 'PENDING' AND r.due_at < {_NOW[dialect]}) k"""  # noqa: S608 - constants
 
 
 def _by_priority() -> list[FlagKind]:
@@ -111,17 +121,19 @@ def _by_priority() -> list[FlagKind]:
 
 
 def _study_result(dialect: str) -> str:
+    shown = _SHOWN[dialect]
     words = " || ".join(f"coalesce(max(CASE k.kind WHEN '{kind}' THEN '{kind},' END), '')" for kind in _by_priority())
-    reasons = _REASONS.format(join=_JOIN[dialect], unreadable=_UNREADABLE)
-    decided = "CASE WHEN e.shown IN ('SUSPECTED', 'NOT_SUSPECTED') THEN"
+    reasons = _REASONS.format(join=_JOIN[dialect], unreadable=_UNREADABLE, shown=shown)
+    source = _FROM[dialect].format(outcome=_outcome(), deciding=_DECIDING.format(shown=shown))
+    decided = f"CASE WHEN {shown} IN ('SUSPECTED', 'NOT_SUSPECTED') THEN"
     return f"""CREATE VIEW study_result AS
 SELECT
-    e.id AS study_id,
-    e.study_uid AS study_uid,
-    e.accession_number AS accession_number,
-    e.patient_id AS patient_id,
-    e.study_date AS study_date,
-    e.shown AS outcome,
+    s.id AS study_id,
+    s.study_uid AS study_uid,
+    s.accession_number AS accession_number,
+    s.patient_id AS patient_id,
+    s.study_date AS study_date,
+    {shown} AS outcome,
     {reasons} AS reason,
     {decided} p.probability END AS probability,
     {decided} p.probability_threshold END AS threshold,
@@ -131,16 +143,11 @@ SELECT
     {_ANNOTATIONS[dialect]} AS annotations,
     (SELECT min(k.priority) FROM {_kinds(dialect)}) AS priority,
     m.name || ' ' || m.version AS model_version,
-    e.first_received_at AS received_at,
-    e.last_received_at AS last_received_at,
-    e.settled_at AS settled_at,
-    e.revision AS revision
-FROM (
-    SELECT s.id, s.study_uid, s.accession_number, s.patient_id, s.study_date, s.first_received_at,
-        s.last_received_at, s.settled_at, s.revision,
-        {_outcome()} AS shown
-    FROM study s) e
-LEFT JOIN prediction p ON p.id = {_DECIDING}
+    s.first_received_at AS received_at,
+    s.last_received_at AS last_received_at,
+    s.settled_at AS settled_at,
+    s.revision AS revision
+FROM {source}
 LEFT JOIN model_version m ON m.id = p.model_version_id"""  # noqa: S608 - nothing but constants of this module
 
 

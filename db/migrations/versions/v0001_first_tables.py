@@ -17,7 +17,7 @@ branch_labels = None
 depends_on = None
 
 # `db.views.digest()` of the views this schema serves
-VIEWS = "78b9462d1ae76d92043b3107ef8634426cf3ef7ffbf5c489411c22fad54bcad8"
+VIEWS = "8329e8a542b90442744d9b491546bfbc4d426989220a435a79d32a0a5691d842"
 
 _MOMENT: Final = sa.DateTime(timezone=True)
 
