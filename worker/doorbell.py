@@ -32,6 +32,8 @@ class Doorbell(threading.Thread):
 
     def run(self) -> None:
         """Consume, and begin anew after a pause."""
+        # the current app belongs to a thread; without this, tasks would run under another one that knows nothing
+        self._app.set_current()
         pauses = backoff(1.0, 30.0)
         while not self._stopping.is_set():
             try:
