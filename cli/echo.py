@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from typing import Final
 
 from pynetdicom import AE
@@ -28,6 +29,10 @@ def echo(settings: Settings) -> str | None:
     port = said.port if said is not None else settings.listen_port
     host = "127.0.0.1" if settings.listen_host in _EVERYWHERE else settings.listen_host
     where = f"{host} port {port}"
+    try:
+        socket.create_connection((host, port), timeout=_SECONDS).close()
+    except OSError:
+        return f"nothing listens at {where}"
     # what is wrong is said below, once
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     entity = AE(ae_title=settings.ae_title)

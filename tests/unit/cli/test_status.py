@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from cli.health import Disk, alive, problems, problems_here, watermark
+from core.settings import Settings
+from db.report import ChampionRow, ProcessRow, StatusReport
+from db.vocabulary import Outcome, ProcessKind, ReceiptState
+from tests.factories.rows import HeartbeatFactory, ReceiptFactory, ago, rows_in
+from tests.unit.cli.conftest import Lungwatch
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+ROOM = Disk(total=100, free=50, watermark=10)
+
+
+def process(kind: ProcessKind, **changes: object) -> ProcessRow:
+    row = ProcessRow(
+        kind=kind,
+        host="host",
+        pid=7,
+        listener=None,
+        started_at=NOW,
+        seen_at=NOW,
+        seen_seconds=1.0,
+        stopped_at=None,
+        horizon_seconds=0.5 if kind is ProcessKind.REGISTRAR else None,
+        model=None,
+        problem=None,
+    )
+    return replace(row, **changes)
+
+
+WELL = StatusReport(
+    at=NOW,
+    receipts=dict.fromkeys(ReceiptState, 0),
+    acknowledged=0,
+    terminal=0,
+    pending=0,
+    overdue=0,
+    oldest_pending_seconds=None,
+    studies=dict.fromkeys(Outcome, 0),
+    unsettled=0,
+    flagged=3,
+    quarantined={"TRUNCATED": 2},
+    champion=ChampionRow("starter", "1", NOW, 1),
+    processes=(process(ProcessKind.REGISTRAR), process(ProcessKind.WORKER)),
+)
+
+
+def test_flags_and_quarantine_are_work_and_not_faults(settings: Settings) -> None:
+    assert problems(WELL, settings, ROOM) == []
+    assert problems(WELL, settings, None) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "disk", "said"),
+    [
+        ({"processes": (process(ProcessKind.WORKER),)}, ROOM, "no registrar runs"),
+        ({"processes": (process(ProcessKind.REGISTRAR),)}, ROOM, "no worker runs"),
+        ({"processes": (*WELL.processes, process(ProcessKind.WORKER, problem="no bundle"))}, ROOM, "no bundle"),
+        ({"processes": (process(ProcessKind.REGISTRAR, horizon_seconds=90.0), WELL.processes[1])}, ROOM, "lags 90 s"),
+        ({"champion": None}, ROOM, "no model"),
+        ({"overdue": 1}, ROOM, "1 acknowledged image is overdue"),
+        ({"overdue": 2}, ROOM, "2 acknowledged images are overdue"),
+        ({}, Disk(total=100, free=5, watermark=10), "0xA700"),
+    ],
+)
+def test_each_fault_is_named(settings: Settings, changes: dict[str, object], disk: Disk, said: str) -> None:
+    (found,) = problems(replace(WELL, **changes), settings, disk)
+    assert said in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"), [({}, True), ({"seen_seconds": 60.0}, False), ({"stopped_at": NOW}, False)]
+)
+def test_who_lives(settings: Settings, changes: dict[str, object], expected: bool) -> None:
+    assert alive(process(ProcessKind.WORKER, **changes), settings) is expected
+
+
+def test_a_host_is_well_when_something_of_it_lives_without_a_problem(settings: Settings) -> None:
+    assert problems_here(WELL, settings, "host") == []
+    assert "elsewhere" in problems_here(WELL, settings, "elsewhere")[0]
+    ill = replace(WELL, processes=(process(ProcessKind.WORKER, problem="no bundle"),))
+    assert problems_here(ill, settings, "host") == ["worker: no bundle"]
+
+
+def test_the_watermark_is_the_larger_of_share_and_amount(settings: Settings) -> None:
+    assert watermark(settings.model_copy(update={"free_space_fraction": 0.1, "free_space_bytes": 5}), 1000) == 100
+    assert watermark(settings.model_copy(update={"free_space_fraction": 0.1, "free_space_bytes": 500}), 1000) == 500
+
+
+def test_the_screen_and_its_json(
+    lungwatch: Lungwatch, sessions: sessionmaker[Session], ledger_settings: Settings
+) -> None:
+    ledger_settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with sessions.begin() as session, rows_in(session):
+        HeartbeatFactory(host=socket.gethostname())
+        HeartbeatFactory(kind=ProcessKind.WORKER, listener=None, horizon=None, problem="\x1b[31mno bundle")
+        HeartbeatFactory(kind=ProcessKind.WORKER, listener=None, horizon=None, seen_at=ago(9999))
+        ReceiptFactory(overdue=True)
+        ReceiptFactory(quarantined=True)
+    said = lungwatch("status", "--json")
+    assert said.code == 1
+    facts = json.loads(said.out)
+    assert not facts["well"]
+    assert facts["acknowledged"] == 2 == facts["terminal"] + facts["pending"]
+    assert facts["overdue"] == 1
+    assert facts["quarantined"] == {"TRUNCATED": 1}
+    assert facts["disk"]["watermark"] == 0
+    plain = lungwatch("status")
+    assert plain.code == 1
+    assert "Something is wrong" in plain.out
+    assert "silent" in plain.out
+    assert "\x1b" not in plain.out
+    assert lungwatch("status", "--here").code == 0
+
+
+def test_here_without_a_process_is_ill(lungwatch: Lungwatch) -> None:
+    said = lungwatch("status", "--here", "--json")
+    assert said.code == 1
+    assert not json.loads(said.out)["well"]
+
+
+def test_a_listener_that_is_not_there_does_not_answer(lungwatch: Lungwatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("LUNGWATCH_LISTEN_PORT", str(unused.getsockname()[1]))
+    monkeypatch.setenv("LUNGWATCH_LISTEN_HOST", "127.0.0.1")
+    said = lungwatch("status", "--listener")
+    assert said.code == 1
+    assert "nothing listens at 127.0.0.1" in said.err
