@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -56,6 +57,9 @@ def demo(
     Leaves with 0 if every instance was acknowledged and disposed of as expected, else with 1 and says which was not.
     """
     started = time.monotonic()
+    # ended from outside, as by `timeout` or a closed terminal, it must not leave a server behind
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     sources = find(data, limit) if data else None
     with _scratch(keep=keep) as scratch:
         files = scratch / "sent"
@@ -64,7 +68,7 @@ def demo(
         prepared = nullcontext(own_sendings(sources, files, seed)) if sources else phantom_sendings(files, seed)
         with prepared as sendings:
             summary = _run(scratch, sendings, total, started)
-        title = f"lungwatch demo: {total} {'files' if sources else 'phantom studies, computed, nobody'}"
+        title = f"lungwatch demo: {total} {'files' if sources else 'phantom studies, which show nobody'}"
         sheet.save(sheet.draw(summary.accounts, scratch / "data" / "masters", title), out)
         if json:
             print_json(report.as_data(summary, out))

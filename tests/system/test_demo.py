@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -16,6 +17,7 @@ from cli.demo.server import ServeFailed, environment, served
 from cli.demo.studies import SCENARIOS
 from tests.factories import dicom_objects as factory
 from tests.system.serving import ROOT
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -85,6 +87,25 @@ def test_files_of_ones_own_and_what_is_refused_is_said(tmp_path: Path) -> None:
     assert "UNKNOWN_AGE" in done.stdout
     (scratch,) = tmp_path.glob("lungwatch-demo-*")
     assert (scratch / "serve.log").exists(), "what went wrong is left to look at"
+
+
+def test_ended_from_outside_it_leaves_neither_server_nor_folder(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-m", "cli", "demo", "--out", "sheet.png"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    (log,) = wait_until(lambda: list(tmp_path.glob("lungwatch-demo-*/data/serve.json")), 60, "serve runs")
+    server = psutil.Process(json.loads(log.read_bytes())["pid"])
+    children = [server, *server.children(recursive=True)]
+    running.terminate()
+    running.communicate(timeout=90)
+    assert running.returncode == 130
+    assert not psutil.wait_procs(children, timeout=5)[1]
+    assert not list(tmp_path.glob("lungwatch-demo-*"))
 
 
 @pytest.mark.parametrize("arguments", [["--data", "nowhere"], ["--limit", "0"]])
