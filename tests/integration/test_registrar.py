@@ -1,0 +1,365 @@
+"""From new/ to receipts: on both databases, through broken brokers and databases, killed and restarted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import psutil
+import pytest
+from redis import Redis
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.celery import Queue
+from core.clock import SystemClock
+from core.settings import Settings
+from core.spool import Entry, Spool
+from db.base import make_engine, make_sessions
+from db.migrate import upgrade
+from db.models.model import Heartbeat
+from db.models.receipt import Receipt
+from db.vocabulary import ProcessKind, ReceiptState
+from dicom_listener import file_meta
+from dicom_listener.bell import MOST_WAITING
+from dicom_listener.instance_file import SpoolWriter
+from dicom_listener.registrar import LOCK, Registrar
+from tests import servers
+from tests.peers.data_sets import CR_STORAGE, EXPLICIT, data_set, new_uid
+from tests.peers.listener import ListenerProcess, environment, registrar
+from tests.peers.raw import RawPeer
+from tests.waiting import wait_until
+
+
+def put(settings: Settings, count: int = 1, writer: SpoolWriter | None = None) -> list[Entry]:
+    """Entries as the listener leaves them."""
+    writer = writer or SpoolWriter(Spool(settings.data_dir, settings.listener_name))
+    entries = []
+    for _ in range(count):
+        instance = new_uid()
+        file = writer.begin()
+        file.write(
+            file_meta.encode(
+                sop_class_uid=CR_STORAGE,
+                sop_instance_uid=instance,
+                transfer_syntax_uid=EXPLICIT,
+                sending_ae_title="SENDER",
+                receiving_ae_title="LUNGWATCH",
+            )
+        )
+        file.write(data_set(instance))
+        entries.append(file.commit())
+    return entries
+
+
+def rows(sessions: sessionmaker[Session]) -> list[Receipt]:
+    with sessions() as session:
+        return list(session.scalars(select(Receipt).order_by(Receipt.id)))
+
+
+class Rings:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+class TestOnePass:
+    @pytest.fixture
+    def rings(self) -> Rings:
+        return Rings()
+
+    @pytest.fixture
+    def one(self, ledger_settings: Settings, sessions: sessionmaker[Session], rings: Rings) -> Registrar:
+        put(ledger_settings, 0)
+        return Registrar(ledger_settings, sessions, rings, SystemClock())
+
+    def test_entries_become_receipts(
+        self, one: Registrar, rings: Rings, ledger_settings: Settings, sessions: sessionmaker[Session]
+    ) -> None:
+        before = datetime.now(UTC)
+        entries = put(ledger_settings, 3)
+        assert one.register_new() == 3
+        receipts = rows(sessions)
+        assert [receipt.entry for receipt in receipts] == [entry.name for entry in entries]
+        assert [receipt.sequence for receipt in receipts] == [1, 2, 3]
+        path = Spool(ledger_settings.data_dir, "listener").path(entries[0])
+        first = receipts[0]
+        assert (first.listener, first.peer, first.state) == ("listener", "SENDER", ReceiptState.PENDING)
+        assert (first.size, first.sha256, first.attempts) == (path.stat().st_size, entries[0].sha256, 0)
+        assert abs((first.received_at - before).total_seconds()) < 30
+        assert (first.due_at - first.received_at).total_seconds() == pytest.approx(ledger_settings.overdue_seconds)
+        assert rings.count == 1
+
+    def test_a_second_pass_and_a_second_registrar_change_nothing(
+        self, one: Registrar, ledger_settings: Settings, sessions: sessionmaker[Session]
+    ) -> None:
+        put(ledger_settings, 2)
+        assert one.register_new() == 2
+        assert one.register_new() == 0
+        assert Registrar(ledger_settings, sessions, Rings(), SystemClock()).register_new() == 0
+        assert len(rows(sessions)) == 2
+
+    def test_a_restarted_registrar_rings_for_what_may_not_have_been_rung_for(
+        self, one: Registrar, ledger_settings: Settings, sessions: sessionmaker[Session]
+    ) -> None:
+        put(ledger_settings, 1)
+        one.register_new()
+        rings = Rings()
+        Registrar(ledger_settings, sessions, rings, SystemClock()).register_new()
+        assert rings.count == 1
+
+    def test_more_than_a_batch(self, ledger_settings: Settings, sessions: sessionmaker[Session]) -> None:
+        small = ledger_settings.model_copy(update={"registrar_batch": 4})
+        put(ledger_settings, 10)
+        assert Registrar(small, sessions, Rings(), SystemClock()).register_new() == 10
+
+    def test_the_horizon_follows_the_listing(
+        self, one: Registrar, ledger_settings: Settings, sessions: sessionmaker[Session]
+    ) -> None:
+        put(ledger_settings, 1)
+        one.register_new()
+        with sessions() as session:
+            beat = session.scalars(select(Heartbeat)).one()
+        assert (beat.kind, beat.listener, beat.stopped_at) == (ProcessKind.REGISTRAR, "listener", None)
+        assert beat.horizon is not None
+        assert beat.horizon >= rows(sessions)[0].received_at
+        one.sign_off()
+        with sessions() as session:
+            assert session.scalars(select(Heartbeat)).one().stopped_at is not None
+
+    def test_foreign_files_are_left_and_the_rest_is_registered(self, one: Registrar, ledger_settings: Settings) -> None:
+        new = Spool(ledger_settings.data_dir, "listener").new
+        foreign = [new / "patient-name.dcm", new / "notes.txt", new / ("0" * 20 + "-1-" + "a" * 64 + ".dcm")]
+        for path in foreign:
+            path.write_bytes(b"x")
+        put(ledger_settings, 1)
+        assert one.register_new() == 1
+        assert all(path.exists() for path in foreign)
+
+    def test_a_file_without_readable_meta_is_registered_without_peer(
+        self, one: Registrar, ledger_settings: Settings, sessions: sessionmaker[Session]
+    ) -> None:
+        (entry,) = put(ledger_settings, 1)
+        Spool(ledger_settings.data_dir, "listener").path(entry).write_bytes(b"")
+        assert one.register_new() == 1
+        assert (rows(sessions)[0].peer, rows(sessions)[0].size) == (None, 0)
+
+
+@pytest.fixture
+def migrated(settings: Settings) -> Iterator[sessionmaker[Session]]:
+    engine = make_engine(settings)
+    upgrade(engine)
+    yield make_sessions(engine)
+    engine.dispose()
+
+
+def store(port: int, count: int = 1) -> list[float]:
+    """Store instances; return the seconds each answer took."""
+    taken = []
+    with RawPeer(port) as peer:
+        peer.associate()
+        for _ in range(count):
+            instance = new_uid()
+            data = data_set(instance, pixels=64 * 1024)
+            began = time.monotonic()
+            assert peer.store(instance, data).status == 0x0000
+            taken.append(time.monotonic() - began)
+        peer.release()
+    return taken
+
+
+def registered(sessions: sessionmaker[Session], count: int, seconds: float = 20) -> None:
+    def there() -> bool:
+        try:
+            return len(rows(sessions)) >= count
+        except OperationalError:
+            # a database that has just been started says so
+            return False
+
+    wait_until(there, seconds, f"{count} receipts")
+    assert len(rows(sessions)) == count
+
+
+@pytest.mark.requires("redis-server")
+def test_a_broker_that_hangs_or_is_gone_changes_nothing(settings: Settings, migrated: sessionmaker[Session]) -> None:
+    broker = servers.redis()
+    data = settings.data_dir
+    try:
+        with (
+            ListenerProcess(data, settings={"broker_url": broker.url}) as listener,
+            registrar(data, broker_url=broker.url) as process,
+        ):
+            usual = statistics.median(store(listener.port, 8))
+            registered(migrated, 8)
+            with Redis.from_url(broker.url) as client:
+                wait_until(lambda: client.llen(Queue.CLASSIFY.value) > 0, 20, "the bell is rung")
+            broker.hang()
+            hung = statistics.median(store(listener.port, 8))
+            registered(migrated, 16, 10)
+            broker.stop()
+            gone = statistics.median(store(listener.port, 8))
+            registered(migrated, 24, 10)
+            # far below any timeout of the broker's
+            assert max(hung, gone) < max(10 * usual, 0.5)
+            process.wait_for("bell_not_heard")
+            broker.start()
+            with Redis.from_url(broker.url) as client:
+                client.flushall()
+                store(listener.port)
+                registered(migrated, 25)
+                wait_until(lambda: client.llen(Queue.CLASSIFY.value) > 0, 30, "the bell is rung again")
+            assert process.terminate() == 0
+    finally:
+        broker.remove()
+
+
+@pytest.mark.requires("redis-server")
+def test_nobody_hearing_does_not_fill_the_broker(
+    settings: Settings, migrated: sessionmaker[Session], redis_url: str
+) -> None:
+    with Redis.from_url(redis_url) as client:
+        client.rpush(Queue.CLASSIFY.value, *["ring"] * MOST_WAITING)
+        with registrar(settings.data_dir, broker_url=redis_url) as process:
+            put(settings, 3)
+            registered(migrated, 3)
+            assert process.terminate() == 0
+        assert client.llen(Queue.CLASSIFY.value) == MOST_WAITING
+
+
+@pytest.mark.requires("postgres")
+def test_a_postgresql_that_is_stopped_or_hangs_delays_receipts_only(
+    settings: Settings, make_settings: Callable[..., Settings]
+) -> None:
+    database = servers.postgres()
+    engine = make_engine(make_settings(database_url=database.url))
+    try:
+        upgrade(engine)
+        sessions = make_sessions(engine)
+        with (
+            ListenerProcess(settings.data_dir) as listener,
+            registrar(settings.data_dir, database_url=database.url) as process,
+        ):
+            store(listener.port, 2)
+            registered(sessions, 2)
+            engine.dispose()
+            database.hang()
+            assert max(store(listener.port, 3)) < 2
+            database.resume()
+            registered(sessions, 5, 40)
+            engine.dispose()
+            database.stop()
+            assert max(store(listener.port, 3)) < 2
+            process.wait_for("registration_waits")
+            database.start()
+            registered(sessions, 8, 30)
+            assert process.terminate() == 0
+    finally:
+        engine.dispose()
+        database.remove()
+
+
+def test_a_locked_sqlite_delays_receipts_only(settings: Settings, migrated: sessionmaker[Session]) -> None:
+    with ListenerProcess(settings.data_dir) as listener, registrar(settings.data_dir) as process:
+        process.wait_for("ledger_ready")
+        with sqlite3.connect(settings.data_dir / "lungwatch.db", isolation_level=None) as lock:
+            lock.execute("BEGIN EXCLUSIVE")
+            assert max(store(listener.port, 3)) < 2
+            lock.execute("ROLLBACK")
+        lock.close()
+        registered(migrated, 3, 30)
+
+
+def test_an_outdated_schema_is_waited_for(settings: Settings) -> None:
+    engine = make_engine(settings)
+    put(settings, 2)
+    with registrar(settings.data_dir) as process:
+        waiting = process.wait_for("registration_waits")
+        assert "lungwatch db upgrade" in waiting["message"]
+        upgrade(engine)
+        registered(make_sessions(engine), 2)
+        # said once, not at every attempt
+        assert sum(event["event"] == "registration_waits" for event in process.events) == 1
+    engine.dispose()
+
+
+@pytest.mark.parametrize("step", ["inserted", "committed"])
+def test_killed_at_a_step_nothing_is_lost_or_doubled(
+    settings: Settings, migrated: sessionmaker[Session], step: str
+) -> None:
+    entries = put(settings, 5)
+    process = registrar(settings.data_dir, registrar_batch=2).start(LUNGWATCH_FAILPOINT=f"registrar.{step}:2")
+    assert process.wait() == -signal.SIGKILL
+    assert len(rows(migrated)) == (2 if step == "inserted" else 4)
+    with process.start():
+        registered(migrated, 5)
+        assert sorted(receipt.entry for receipt in rows(migrated)) == [entry.name for entry in entries]
+        assert process.terminate() == 0
+
+
+def test_one_registrar_a_spool(settings: Settings, migrated: sessionmaker[Session]) -> None:
+    with registrar(settings.data_dir) as first:
+        first.wait_for("ledger_ready")
+        second = registrar(settings.data_dir, log_level="DEBUG")
+        with second:
+            wait_until(lambda: "registrar_waits_for_another" in second.log, 20, "the second waits")
+            first.kill()
+            put(settings, 1)
+            registered(migrated, 1)
+    assert (Spool(settings.data_dir, "listener").root / LOCK).exists()
+
+
+def test_what_arrives_before_sigterm_is_registered(settings: Settings, migrated: sessionmaker[Session]) -> None:
+    with registrar(settings.data_dir, registrar_interval=30) as process:
+        process.wait_for("ledger_ready")
+        put(settings, 3)
+        assert process.terminate() == 0
+        registered(migrated, 3)
+        with migrated() as session:
+            assert session.scalars(select(Heartbeat.stopped_at)).one() is not None
+
+
+@pytest.mark.usefixtures("migrated")
+def test_it_ends_with_its_parent(settings: Settings) -> None:
+    parent = (
+        "import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-m', 'dicom_listener', 'registrar'])"
+    )
+    parent += "\nprint(child.pid, flush=True)\ntime.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent],
+        env=environment(settings.data_dir),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        child = psutil.Process(int(process.stdout.readline()))
+        lock = Spool(settings.data_dir, "listener").root / LOCK
+        wait_until(lock.exists, 20, "the registrar runs")
+        process.kill()
+        _, alive = psutil.wait_procs([child], timeout=20)
+        assert alive == []
+
+
+@pytest.mark.usefixtures("migrated")
+def test_old_leftovers_are_swept_and_young_ones_kept(settings: Settings) -> None:
+    spool = Spool(settings.data_dir, "listener")
+    put(settings, 0)
+    old, young, foreign = (spool.temporary / name for name in ("a-1.part", "a-2.part", "notes.txt"))
+    hours_ago = time.time() - 2 * 3600
+    for path in (old, young, foreign):
+        path.write_bytes(b"x")
+    for path in (old, foreign):
+        os.utime(path, (hours_ago, hours_ago))
+    with registrar(settings.data_dir):
+        wait_until(lambda: not old.exists(), 20, "the old one is swept")
+    assert young.exists()
+    assert foreign.exists()
