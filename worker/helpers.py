@@ -127,8 +127,14 @@ class Helper:
             self.stop()
         return answer
 
+    def kill(self) -> None:
+        """Kill the process from another thread; the one that owns the helper notices and collects it."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
     def stop(self) -> None:
-        """Kill the process, if one runs, and collect it."""
+        """Kill the process, if one runs, and collect it; for the owning thread, or after it ended."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -185,17 +191,14 @@ class Helper:
 
 
 class Helpers:
-    """The helpers of one worker, one for each thread that asks.
-
-    `close` may be called from any thread: what is still being decoded then
-    fails like any other crash.
-    """
+    """The helpers of one worker, one for each thread that asks."""
 
     def __init__(self, settings: Settings, reader: str = DEFAULT_READER) -> None:
         self._settings = settings
         self._reader = reader
         self._mine = threading.local()
         self._all: list[Helper] = []
+        self._closing = False
         self._lock = threading.Lock()
 
     def warm(self) -> None:
@@ -208,10 +211,19 @@ class Helpers:
 
     def ask(self, request: Request) -> Answer:
         """Put a question to this thread's helper; see `Helper.ask`."""
+        if self._closing:
+            raise HelperFailed(Rejection.CRASHED, "the worker is stopping")
         return self._own().ask(request)
 
+    def kill(self) -> None:
+        """Kill every helper and answer no more questions; from any thread."""
+        self._closing = True
+        with self._lock:
+            for helper in self._all:
+                helper.kill()
+
     def close(self) -> None:
-        """Kill every helper."""
+        """Collect every helper; after the threads that own them ended."""
         with self._lock:
             for helper in self._all:
                 helper.stop()

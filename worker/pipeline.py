@@ -26,7 +26,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from typing import Final, TypeVar
 
@@ -46,7 +46,7 @@ from imaging.reasons import Rejection
 from worker import rows
 from worker.backoff import backoff
 from worker.classify import judge, prepare, score
-from worker.helpers import Helpers
+from worker.lanes import Lanes
 from worker.read import Reader
 from worker.record import delivered, known_already, record
 from worker.resolve import Resolution, resolve
@@ -76,28 +76,17 @@ class Journey:
         self,
         settings: Settings,
         sessions: sessionmaker[Session],
-        helpers: Helpers,
+        lanes: Lanes,
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
         self._renewed = self._clock.monotonic()
         self._settings = settings
         self._sessions = sessions
-        self._helpers = helpers
-        self._reader = Reader(settings, sessions, helpers)
-        self._lanes = ThreadPoolExecutor(settings.helper_processes, "lane", initializer=helpers.warm)
+        self._reader = Reader(settings, sessions, lanes.helpers)
+        self._lanes = lanes
         self._held: dict[int, Claim] = {}
-
-    def warm(self) -> None:
-        """Start every lane's helper; before TensorFlow is imported in this process."""
-        together = threading.Barrier(self._settings.helper_processes)
-        for started in [self._lanes.submit(together.wait) for _ in range(self._settings.helper_processes)]:
-            started.result()
-
-    def close(self) -> None:
-        """Stop the helpers and the lanes; what a lane was reading fails and is not recorded."""
-        self._helpers.close()
-        self._lanes.shutdown(wait=True, cancel_futures=True)
+        self._stopping = threading.Event()
 
     def run_batch(self, serving: Serving, stopping: threading.Event, tick: Callable[[], None]) -> int:
         """Claim a batch and dispose of it.
@@ -110,6 +99,7 @@ class Journey:
         int
             Receipts claimed; 0 means that nothing waits.
         """
+        self._stopping = stopping
         claims = self._claim()
         try:
             for findings in self._read(claims, serving, stopping):
@@ -133,7 +123,7 @@ class Journey:
         waiting = iter(claims)
         reading: dict[Future[Finding], Claim] = {}
         while True:
-            while len(reading) <= self._settings.helper_processes and not stopping.is_set():
+            while len(reading) <= self._lanes.count and not stopping.is_set():
                 following = next(waiting, None)
                 if following is None:
                     break
@@ -281,7 +271,7 @@ class Journey:
                 with self._sessions.begin() as session:
                     return work(session)
             except (OperationalError, InterfaceError) as error:
-                if self._clock.monotonic() + pause > deadline:
+                if self._stopping.is_set() or self._clock.monotonic() + pause > deadline:
                     raise
                 log.warning("database_away", **safe_error(error))
                 time.sleep(pause)

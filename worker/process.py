@@ -19,7 +19,7 @@ from worker.backoff import backoff
 from worker.champion import ChampionWatch
 from worker.doorbell import Doorbell, start_embedded_beat
 from worker.engine import Engine
-from worker.helpers import Helpers
+from worker.lanes import Lanes
 from worker.pipeline import Journey
 from worker.signals import StopSignals
 
@@ -49,10 +49,9 @@ def run(settings: Settings, *, beat: bool = False) -> int:
         return 0
     stopping, bell = threading.Event(), threading.Event()
     sessions = make_sessions(database)
-    helpers = Helpers(settings)
-    journey = Journey(settings, sessions, helpers)
+    lanes = Lanes(settings)
     # before anything imports TensorFlow
-    journey.warm()
+    lanes.warm()
     clock = SystemClock()
     champion = ChampionWatch(
         sessions,
@@ -62,7 +61,13 @@ def run(settings: Settings, *, beat: bool = False) -> int:
         clock=clock,
     )
     engine = Engine(
-        settings, sessions=sessions, journey=journey, champion=champion, bell=bell, stopping=stopping, clock=clock
+        settings,
+        sessions=sessions,
+        journey=Journey(settings, sessions, lanes),
+        champion=champion,
+        bell=bell,
+        stopping=stopping,
+        clock=clock,
     )
     working = threading.Thread(target=engine.run, name="engine")
     working.start()
@@ -77,7 +82,7 @@ def run(settings: Settings, *, beat: bool = False) -> int:
     while working.is_alive():
         # with a timeout, so that an impatient second signal is heard
         working.join(_JOIN_SECONDS)
-    journey.close()
+    lanes.close()
     database.dispose()
     return 0
 

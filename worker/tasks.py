@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from core import logging
 from core.celery import RECONCILE, RING_CLASSIFY
+from core.logging import safe_error
 from core.settings import Settings
 from db.audit import reconcile
 from db.base import make_readers
@@ -58,7 +59,11 @@ def reconcile_daily(self: Task, *_: Any, **__: Any) -> None:
     says the same again.
     """
     context = _context(self)
-    found = reconcile(make_readers(context.engine), context.settings.data_dir.resolve())
+    try:
+        found = reconcile(make_readers(context.engine), context.settings.data_dir.resolve())
+    except Exception as error:  # noqa: BLE001 - the edge: Celery would log the text, which may quote data
+        log.error("reconciliation_failed", **safe_error(error))  # noqa: TRY400
+        return
     facts = {
         "acknowledged": found.acknowledged,
         "terminal": found.terminal,

@@ -191,7 +191,7 @@ def test_stopping_finishes_what_is_in_hand_and_gives_the_rest_back(
 def test_helpers_are_recycled_and_die_with_their_parent(small_sessions: sessionmaker[Session], small: Settings) -> None:
     few = small.model_copy(update={"helper_images": 2})
     with bench(few, small_sessions) as worker:
-        worker.journey.warm()
+        worker.lanes.warm()
         seen = set(worker.helpers.pids)
         for _ in range(3):
             worker.deliver(objects.phantom())
@@ -206,7 +206,7 @@ def test_helpers_are_recycled_and_die_with_their_parent(small_sessions: sessionm
 def test_several_helpers_decode_at_once(small_sessions: sessionmaker[Session], small: Settings) -> None:
     two = small.model_copy(update={"helper_processes": 2, "helper_seconds": 10.0})
     with bench(two, small_sessions) as worker:
-        worker.journey.warm()
+        worker.lanes.warm()
         assert len(worker.helpers.pids) == 2
         receipts = [worker.deliver(objects.phantom()) for _ in range(6)]
         worker.run()
@@ -215,7 +215,7 @@ def test_several_helpers_decode_at_once(small_sessions: sessionmaker[Session], s
 
 def test_a_helper_killed_from_outside_is_replaced(small: Settings, small_sessions: sessionmaker[Session]) -> None:
     with bench(small, small_sessions) as worker:
-        worker.journey.warm()
+        worker.lanes.warm()
         (pid,) = worker.helpers.pids
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 5, "the helper is dead")

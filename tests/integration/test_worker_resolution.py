@@ -10,21 +10,31 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset
+from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import Settings
 from core.spool import Entry, stored_path
+from db.models.flag import Flag
 from db.quarantine import retry
-from db.vocabulary import Outcome, ReceiptState
+from db.vocabulary import FlagKind, Outcome, ReceiptState
 from tests.factories import dicom_objects as objects
 from tests.integration.worker_kit import Bench, always, bench, deliver
+from worker.lanes import Lanes
 from worker.settle import settle_due
 
 
+@pytest.fixture(scope="module")
+def lanes() -> Iterator[Lanes]:
+    """One helper for the whole module: starting it costs more than a test."""
+    lanes = Lanes(Settings(_env_file=None))
+    yield lanes
+    lanes.close()
+
+
 @pytest.fixture
-def worker(ledger_settings: Settings, sessions: sessionmaker[Session]) -> Iterator[Bench]:
-    with bench(ledger_settings, sessions) as made:
-        yield made
+def worker(ledger_settings: Settings, sessions: sessionmaker[Session], lanes: Lanes) -> Bench:
+    return Bench(ledger_settings, sessions, None, lanes)
 
 
 def test_a_radiograph_is_classified_flagged_and_its_file_stored(worker: Bench) -> None:
@@ -235,6 +245,22 @@ def test_a_late_image_opens_a_revision(worker: Bench) -> None:
     worker.run()
     assert (worker.study().revision, worker.study().settled_at) == (2, None)
     assert settle_due(worker.settings, worker.sessions) == 1
+
+
+def test_the_audit_draws_flagged_and_unflagged_studies_and_records_the_chance(worker: Bench) -> None:
+    everyone = worker.settings.model_copy(update={"audit_share": 1.0, "audit_flagged_share": 1.0})
+    worker.deliver(objects.phantom())
+    worker.run()
+    settle_due(everyone, worker.sessions)
+    assert worker.open_flags() == [("SUSPECTED", None), ("AUDIT", None)]
+    with worker.sessions.begin() as session:
+        drawn = session.scalars(select(Flag).where(Flag.kind == FlagKind.AUDIT)).one()
+        assert (drawn.draw_probability, drawn.image_id) == (1.0, None)
+    nobody = worker.settings.model_copy(update={"audit_share": 0.0, "audit_flagged_share": 0.0})
+    worker.deliver(objects.lateral())
+    worker.run()
+    settle_due(nobody, worker.sessions)
+    assert len(worker.open_flags()) == 2
 
 
 def test_a_person_may_put_a_receipt_back(worker: Bench) -> None:

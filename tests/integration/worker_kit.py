@@ -33,7 +33,7 @@ from imaging.phantom_objects import to_bytes
 from imaging.spec import PreprocessSpec
 from worker.decide import DecisionRules
 from worker.decode_process import DEFAULT_READER
-from worker.helpers import Helpers
+from worker.lanes import Lanes
 from worker.pipeline import Journey
 from worker.serving import Serving, Wanted, reading_rules
 from worker.stages import ModelStamp
@@ -104,15 +104,16 @@ class Bench:
         self,
         settings: Settings,
         sessions: sessionmaker[Session],
-        predict: Predict | None = None,
-        reader: str = DEFAULT_READER,
+        predict: Predict | None,
+        lanes: Lanes,
     ) -> None:
         self.settings = settings
         self.sessions = sessions
         self.runtime = StubRuntime(predict or always(0.9))
         self.serving = make_serving(settings, install_model(sessions), self.runtime)
-        self.helpers = Helpers(settings, reader)
-        self.journey = Journey(settings, sessions, self.helpers)
+        self.lanes = lanes
+        self.helpers = lanes.helpers
+        self.journey = Journey(settings, sessions, lanes)
         self.stopping = threading.Event()
         self.ticks = 0
 
@@ -161,11 +162,11 @@ def bench(
     predict: Predict | None = None,
     reader: str = DEFAULT_READER,
 ) -> Iterator[Bench]:
-    made = Bench(settings, sessions, predict, reader)
+    lanes = Lanes(settings, reader)
     try:
-        yield made
+        yield Bench(settings, sessions, predict, lanes)
     finally:
-        made.journey.close()
+        lanes.close()
 
 
 _sequence = itertools.count(1)
