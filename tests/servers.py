@@ -57,6 +57,7 @@ class Server:
     account: str | None = None
     stop_signal: int = signal.SIGTERM
     environment: dict[str, str] = field(default_factory=dict)
+    probe: list[str] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -71,7 +72,13 @@ class Server:
                 env={**os.environ, **self.environment},
                 start_new_session=True,
             )
-        wait_until(lambda: self._alive() and accepts(self.port), 60, f"{self.name} accepts connections")
+        wait_until(lambda: self._alive() and self._serves(), 60, f"{self.name} accepts connections")
+
+    def _serves(self) -> bool:
+        # PostgreSQL takes connections some time before it serves them: its own probe tells the two apart
+        return accepts(self.port) and (
+            not self.probe or subprocess.run(self.probe, capture_output=True, check=False).returncode == 0
+        )
 
     def _alive(self) -> bool:
         assert self.process is not None
@@ -185,6 +192,7 @@ def postgres() -> Server:
         f"postgresql+psycopg://postgres@{HOST}:{port}/postgres",
         account=account,
         stop_signal=signal.SIGINT,
+        probe=[str(program.parent / "pg_isready"), "-q", "-h", HOST, "-p", str(port)],
     )
     server.start()
     return server
