@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -149,6 +150,32 @@ class Serving:
         done = self.run(*arguments, "--json", seconds=seconds)
         assert done.returncode in {0, 1}, done.stderr
         return json.loads(done.stdout)
+
+    def receipts(self, condition: str = "1") -> int:
+        """Count receipts while everything runs; the command would be too slow to kill in the middle."""
+        ledger = sqlite3.connect(f"file:{self.data / 'lungwatch.db'}?mode=ro", uri=True, timeout=10)
+        try:
+            query = f"SELECT count(*) FROM receipt WHERE {condition}"  # noqa: S608 - the conditions stand in tests
+            return int(ledger.execute(query).fetchone()[0])
+        finally:
+            ledger.close()
+
+    def nothing_missing_nothing_twice(self, studies: int, seconds: float = 90) -> None:
+        """Wait until every study is classified, then count everything each way there is."""
+        wait_until(lambda: self.receipts("state = 'CLASSIFIED'") == studies, seconds, "every study is classified")
+        wait_until(lambda: not self.receipts("state = 'PENDING'"), 30, "nothing is pending")
+        status = self.json("status")
+        # an answer lost with the listener makes the sender send again, which is a duplicate and no second result
+        assert status["terminal"] == status["receipts"]["CLASSIFIED"] + status["receipts"]["DUPLICATE"]
+        assert len({row["study_uid"] for row in self.json("results", "--limit", "0")}) == studies
+        ledger = sqlite3.connect(self.data / "lungwatch.db")
+        try:
+            counted = ledger.execute("SELECT count(*), count(DISTINCT image_id) FROM prediction").fetchone()
+        finally:
+            ledger.close()
+        assert counted == (studies, studies)
+        reconciled = self.run("reconcile", "--digests", seconds=120)
+        assert reconciled.returncode == 0, reconciled.stdout
 
     def settled(self, receipts: int, seconds: float) -> dict[str, Any]:
         """Wait until so many receipts are terminal and nothing is left to do; return the status."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,34 +36,6 @@ def files(tmp_path: Path) -> list[Path]:
     ]
 
 
-def receipts(data: Path, condition: str = "1") -> int:
-    """Count receipts while everything runs; the command would be too slow to kill in the middle."""
-    ledger = sqlite3.connect(f"file:{data / 'lungwatch.db'}?mode=ro", uri=True, timeout=10)
-    try:
-        query = f"SELECT count(*) FROM receipt WHERE {condition}"  # noqa: S608 - the conditions stand below
-        return int(ledger.execute(query).fetchone()[0])
-    finally:
-        ledger.close()
-
-
-def nothing_missing_nothing_twice(serving: Serving) -> None:
-    wait_until(lambda: receipts(serving.data, "state = 'CLASSIFIED'") == STUDIES, 90, "every study is classified")
-    wait_until(lambda: not receipts(serving.data, "state = 'PENDING'"), 30, "nothing is pending")
-    status = serving.json("status")
-    # an answer lost with the listener makes the sender send again, which is a duplicate and no second result
-    assert status["terminal"] == status["receipts"]["CLASSIFIED"] + status["receipts"]["DUPLICATE"]
-    rows = serving.json("results")
-    assert sorted(row["accession_number"] for row in rows) == sorted(f"K{number}" for number in range(STUDIES))
-    ledger = sqlite3.connect(serving.data / "lungwatch.db")
-    try:
-        counted = ledger.execute("SELECT count(*), count(DISTINCT image_id) FROM prediction").fetchone()
-    finally:
-        ledger.close()
-    assert counted == (STUDIES, STUDIES)
-    reconciled = serving.run("reconcile", "--digests")
-    assert reconciled.returncode == 0, reconciled.stdout
-
-
 @pytest.mark.parametrize(
     "victim",
     [("work", "--beat"), ("server",), ("registrar",), ("listen",)],
@@ -75,7 +46,7 @@ def test_a_process_killed_in_the_middle(data: Path, files: list[Path], victim: t
         port = serving.port
         sending = pool.submit(send, port, files, patience=60)
         for share in (0.2, 0.6):
-            wait_until(lambda share=share: receipts(data) >= share * STUDIES, 60, "some are registered")  # type: ignore[misc]
+            wait_until(lambda share=share: serving.receipts() >= share * STUDIES, 60, "some are registered")  # type: ignore[misc]
             killed = serving.kill_child(*victim)
             wait_until(
                 lambda killed=killed: (now := serving.find(*victim)) and now.pid != killed,  # type: ignore[misc]
@@ -84,7 +55,7 @@ def test_a_process_killed_in_the_middle(data: Path, files: list[Path], victim: t
             )
         assert set(sending.result(120)) == {0}
         assert serving.port == port
-        nothing_missing_nothing_twice(serving)
+        serving.nothing_missing_nothing_twice(STUDIES)
         assert serving.stop() == 0
 
 
@@ -93,7 +64,7 @@ def test_everything_killed_at_once_and_started_again(data: Path, files: list[Pat
         assert set(send(serving.port, files)) == {0}
         serving.kill()
         serving.start()
-        nothing_missing_nothing_twice(serving)
+        serving.nothing_missing_nothing_twice(STUDIES)
 
 
 def test_what_was_received_without_a_registrar_is_registered_later(data: Path, files: list[Path]) -> None:
@@ -101,9 +72,9 @@ def test_what_was_received_without_a_registrar_is_registered_later(data: Path, f
         registrar = wait_until(lambda: serving.find("registrar"), 30, "the registrar")
         registrar.suspend()
         assert set(pool.submit(send, serving.port, files).result(60)) == {0}
-        assert receipts(data) == 0
+        assert serving.receipts() == 0
         registrar.resume()
-        nothing_missing_nothing_twice(serving)
+        serving.nothing_missing_nothing_twice(STUDIES)
 
 
 def test_reconcile_names_a_file_that_was_removed_by_hand(data: Path, files: list[Path]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -22,8 +23,9 @@ from PIL import Image
 from imaging.phantom.radiograph import radiograph
 from tests.servers import HOST, Server, free_port
 from tests.shared_data import shared_data
-from tests.system.serving import ROOT, Serving, command
+from tests.system.serving import ROOT, Serving, command, send
 from tests.tools.wrap_originals import Wrapped, wrap
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.requires("storescu"), pytest.mark.timeout(900)]
 STAND_INS = 12
@@ -165,6 +167,23 @@ def test_from_an_orthanc_that_forwards(collection: Collection, data: Path, ortha
             assert story["receipts"][0]["peer"] == "ORTHANC"
         finally:
             orthanc.stop()
+        assert serving.stop() == 0
+
+
+# pynetdicom's requestor forgets to close its socket when the listener dies under it
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_worker_registrar_and_listener_killed_in_the_middle(collection: Collection, data: Path) -> None:
+    total = len(collection.objects)
+    files = [collection.folder / one.file for one in collection.objects]
+    with Serving(data) as serving, ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send, serving.port, files, patience=60)
+        for share, victim in ((0.2, ("work", "--beat")), (0.4, ("registrar",)), (0.6, ("server",))):
+            wait_until(lambda share=share: serving.receipts() >= share * total, 300, "some are registered")  # type: ignore[misc]
+            serving.kill_child(*victim)
+        assert set(sending.result(600)) == {0}
+        serving.nothing_missing_nothing_twice(total, 600)
+        outcomes = {row["study_uid"]: row["outcome"] for row in serving.json("results", "--limit", "0")}
+        assert outcomes == {uid: row["outcome"] for uid, row in collection.of_objects.items()}
         assert serving.stop() == 0
 
 
