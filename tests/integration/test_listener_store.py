@@ -236,7 +236,7 @@ def test_nothing_received_is_in_the_log(tmp_path: Path) -> None:
             assert received not in listener.log
         # each line is one event of ours
         assert len(listener.events) == len(listener.log.splitlines())
-        assert listener.events[-1]["peer"] == '"} {"event": 1'
+        assert listener.wait_for("instance_refused")["peer"] == '"} {"event": 1'
 
 
 def test_called_ae_title_is_checked_where_asked(tmp_path: Path) -> None:
