@@ -51,6 +51,8 @@ def serve(
     While it runs, serve.json in the data directory says which port and processes it uses.
     """
     settings = load()
+    if sys.stderr.isatty() and "log_json" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_json": False})
     configure(settings)
     prepare_data(settings)
     with only_one(settings.data_dir):
@@ -145,12 +147,11 @@ def plans(settings: Settings, workers: int) -> list[Plan]:
     ]
 
 
-def child_environment(terminal: bool) -> dict[str, str]:  # noqa: FBT001 - one fact
+def child_environment(*, lines_for_a_person: bool) -> dict[str, str]:
     """Return what children inherit: no failpoint, and lines for a person where a person watches."""
-    environment = dict(os.environ)
+    environment = {"LUNGWATCH_LOG_JSON": "false"} if lines_for_a_person else {}
+    environment |= os.environ
     environment.pop(failpoints.ENVIRONMENT_VARIABLE, None)
-    if terminal:
-        environment.setdefault("LUNGWATCH_LOG_JSON", "false")
     return environment
 
 
@@ -184,7 +185,9 @@ def _supervise(settings: Settings, workers: int) -> bool:
         publish()
         _announce(settings, listening, workers)
 
-    supervisor = Supervisor(plans(settings, workers), child_environment(sys.stderr.isatty()), changed=publish)
+    supervisor = Supervisor(
+        plans(settings, workers), child_environment(lines_for_a_person=not settings.log_json), changed=publish
+    )
     try:
         return supervisor.run(attend)
     finally:
@@ -205,8 +208,8 @@ def _announce(settings: Settings, listening: Address, workers: int) -> None:
         f"Ledger      {ledger}",
         f"Bell        {'broker' if settings.has_broker else 'none needed: workers look by themselves'}",
         "",
-        f"In the PACS add a DICOM destination: AE title {listening.ae_title}, host {host}, port {listening.port},",
-        "and forward chest radiographs (CR, DX) to it. To try it with dcmtk:",
+        "In the PACS add the first line as a DICOM destination and forward chest",
+        "radiographs (CR, DX) to it. To try it with dcmtk:",
         f"    echoscu -aec {listening.ae_title} {host} {listening.port}",
         f"    storescu -aec {listening.ae_title} {host} {listening.port} FILE.dcm",
         "Then, in another terminal:  lungwatch results    lungwatch status",

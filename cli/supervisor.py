@@ -27,6 +27,8 @@ _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0
 _STEADY_SECONDS: Final = 20.0
 _TICK: Final = 0.25
+# systemd, timeout(1) and a closing terminal send two signals at once and mean one
+_IMPATIENCE_SECONDS: Final = 1.0
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = get(__name__)
@@ -182,16 +184,17 @@ class Supervisor:
 
     def _stop(self) -> bool:
         orderly = True
+        impatient_from = time.monotonic() + _IMPATIENCE_SECONDS
         for stage in sorted({child.plan.stage for child in self._children}):
             group = [child for child in self._children if child.plan.stage == stage and child.process is not None]
             for child in group:
                 self._signal(child, signal.SIGTERM)
             asked = time.monotonic()
             for child in group:
-                orderly &= self._await_end(child, asked + child.plan.stop_seconds)
+                orderly &= self._await_end(child, asked + child.plan.stop_seconds, impatient_from)
         return orderly
 
-    def _await_end(self, child: Child, deadline: float) -> bool:
+    def _await_end(self, child: Child, deadline: float, impatient_from: float) -> bool:
         process = child.process
         if process is None:
             return True
@@ -199,7 +202,9 @@ class Supervisor:
             while process.poll() is None:
                 # a second Ctrl-C or SIGTERM means: now
                 again = signal.sigtimedwait(STOP_SIGNALS, 0.05)
-                if again is not None or time.monotonic() > deadline:
+                now = time.monotonic()
+                urged = again is not None and again.si_signo != signal.SIGHUP and now > impatient_from
+                if urged or now > deadline:
                     _log.error("child_killed", child=child.plan.name, pid=process.pid)
                     self._signal(child, signal.SIGKILL)
                     process.wait()

@@ -28,11 +28,11 @@ def test_one_worker_alone_has_beat_and_the_listener_stops_first(settings: Settin
 def test_children_inherit_no_failpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(failpoints.ENVIRONMENT_VARIABLE, "x")
     monkeypatch.delenv("LUNGWATCH_LOG_JSON", raising=False)
-    assert failpoints.ENVIRONMENT_VARIABLE not in child_environment(terminal=False)
-    assert "LUNGWATCH_LOG_JSON" not in child_environment(terminal=False)
-    assert child_environment(terminal=True)["LUNGWATCH_LOG_JSON"] == "false"
+    assert failpoints.ENVIRONMENT_VARIABLE not in child_environment(lines_for_a_person=False)
+    assert "LUNGWATCH_LOG_JSON" not in child_environment(lines_for_a_person=False)
+    assert child_environment(lines_for_a_person=True)["LUNGWATCH_LOG_JSON"] == "false"
     monkeypatch.setenv("LUNGWATCH_LOG_JSON", "true")
-    assert child_environment(terminal=True)["LUNGWATCH_LOG_JSON"] == "true"
+    assert child_environment(lines_for_a_person=True)["LUNGWATCH_LOG_JSON"] == "true"
 
 
 def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -123,6 +125,37 @@ def test_a_child_deaf_to_sigterm_is_killed_and_said_so(tmp_path: Path) -> None:
 
     assert not supervisor.run(attend)
     assert supervisor.processes == {}
+
+
+def test_two_signals_at_once_mean_one(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    supervisor = Supervisor([python("one", POLITE, str(log), "one")], os.environ)
+
+    def attend() -> None:
+        if Path(f"{log}.one").exists():
+            stop_now()
+            stop_now(number=signal.SIGHUP)
+            stop_now(number=signal.SIGINT)
+
+    assert supervisor.run(attend)
+    assert log.read_text() == "one\n"
+
+
+def test_a_second_signal_later_means_now(tmp_path: Path) -> None:
+    marker = tmp_path / "deaf"
+    supervisor = Supervisor([python("deaf", DEAF, str(marker), stop_seconds=60)], os.environ)
+    threads: list[threading.Timer] = []
+
+    def attend() -> None:
+        if marker.exists() and not threads:
+            threads.append(threading.Timer(1.5, stop_now))
+            threads[0].start()
+            stop_now()
+
+    before = time.monotonic()
+    assert not supervisor.run(attend)
+    assert time.monotonic() - before < 30
+    threads[0].join()
 
 
 def test_variables_amended_later_reach_the_next_start(tmp_path: Path) -> None:
