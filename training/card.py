@@ -33,7 +33,7 @@ def model_card(manifest: Manifest) -> str:
         "",
         f"- Population: {use.population}",
         (
-            f"- Age: {low:.0f} years up to, not including, {high:.0f} "
+            f"- Age: from the birthday {low:.0f} to the day before the birthday {high:.0f} "
             f"({use.age_days[0]} to {use.age_days[1] - 1} days); images of other ages are withheld or marked."
         ),
         f"- Views: {', '.join(use.views)}; others are marked.",
@@ -64,7 +64,7 @@ def model_card(manifest: Manifest) -> str:
         "",
         (
             "`fit` shaped the weights, `watch` chose the epoch, `validation` set calibration and threshold, "
-            "`test` was scored once at the end."
+            "`test` shaped nothing; it was scored when all else was fixed."
         ),
         "",
         "## Operating point",
