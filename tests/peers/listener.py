@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import psutil
 
 from core.spool import Entry, Spool
 from tests.waiting import wait_until
@@ -104,7 +107,12 @@ class Process:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self.process is not None and self.process.poll() is None:
+            # strace, killed, would leave behind what it traced
+            family = psutil.Process(self.pid).children(recursive=True)
             self.kill()
+            for child in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
 
 
 @dataclass
