@@ -100,6 +100,11 @@ def test_workers_cannot_write_bundles_and_the_trainer_can() -> None:
     assert "bundles:/bundles" in SERVICES["trainer"]["volumes"]
 
 
+@pytest.mark.parametrize("name", ["listener", "worker", "worker-gpu", "beat", "trainer"])
+def test_whoever_writes_below_the_data_directory_has_it(name: str) -> None:
+    assert "spool:/data" in SERVICES[name]["volumes"]
+
+
 def test_the_listener_waits_for_neither_database_nor_broker() -> None:
     assert "depends_on" not in SERVICES["listener"]
 
