@@ -217,7 +217,8 @@ def make_engine(settings: Settings) -> Engine:
                 "keepalives_interval": 3,
                 "keepalives_count": 3,
                 "tcp_user_timeout": 20_000,
-                "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC",
+                # jit: compiling the views' many small subqueries takes seconds, running them milliseconds
+                "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC -c jit=off",
             },
         )
     except ModuleNotFoundError:

@@ -34,12 +34,13 @@ _NOW: Final = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
 }
 
-# How each database gets at a row's outcome once and at the prediction that decided it. PostgreSQL reads
-# 100,000 predictions for every study if the second is written as SQLite needs it, which knows no LATERAL.
+# How each database gets at a row's outcome and flags once, and at the prediction that decided. Written as SQLite
+# needs it, which knows no LATERAL, PostgreSQL would read every prediction for every study.
 _SHOWN: Final = {"postgresql": "o.shown", "sqlite": "s.shown"}
 _FROM: Final = {
     "postgresql": """study s
 CROSS JOIN LATERAL (SELECT {outcome} AS shown OFFSET 0) o
+CROSS JOIN LATERAL (SELECT {flags} AS flags, min(k.priority) AS priority FROM {kinds}) f
 LEFT JOIN LATERAL (SELECT p.* {deciding}) p ON TRUE""",
     "sqlite": """(SELECT s.*, {outcome} AS shown FROM study s) s
 LEFT JOIN prediction p ON p.id = (SELECT p.id {deciding})""",
@@ -110,8 +111,8 @@ def _outcome() -> str:
 
 
 def _kinds(dialect: str) -> str:
-    return f"""(SELECT f.kind AS kind, f.priority AS priority FROM flag f
-        WHERE f.study_id = s.id AND f.cleared_at IS NULL
+    return f"""(SELECT g.kind AS kind, g.priority AS priority FROM flag g
+        WHERE g.study_id = s.id AND g.cleared_at IS NULL
         UNION ALL SELECT 'OVERDUE', {FLAG_PRIORITY[FlagKind.OVERDUE]} FROM receipt r
         WHERE r.study_id = s.id AND r.state = 'PENDING' AND r.due_at < {_NOW[dialect]}) k"""  # noqa: S608 - constants
 
@@ -123,8 +124,10 @@ def _by_priority() -> list[FlagKind]:
 def _study_result(dialect: str) -> str:
     shown = _SHOWN[dialect]
     words = " || ".join(f"coalesce(max(CASE k.kind WHEN '{kind}' THEN '{kind},' END), '')" for kind in _by_priority())
+    flags, kinds = f"rtrim({words}, ',')", _kinds(dialect)
+    in_place = dialect == "sqlite"
     reasons = _REASONS.format(join=_JOIN[dialect], unreadable=_UNREADABLE, shown=shown)
-    source = _FROM[dialect].format(outcome=_outcome(), deciding=_DECIDING.format(shown=shown))
+    source = _FROM[dialect].format(outcome=_outcome(), deciding=_DECIDING.format(shown=shown), flags=flags, kinds=kinds)
     decided = f"CASE WHEN {shown} IN ('SUSPECTED', 'NOT_SUSPECTED') THEN"
     return f"""CREATE VIEW study_result AS
 SELECT
@@ -139,9 +142,9 @@ SELECT
     {decided} p.probability_threshold END AS threshold,
     {decided} p.score END AS score,
     {decided} p.threshold END AS score_threshold,
-    (SELECT rtrim({words}, ',') FROM {_kinds(dialect)}) AS flags,
+    {f"(SELECT {flags} FROM {kinds})" if in_place else "f.flags"} AS flags,
     {_ANNOTATIONS[dialect]} AS annotations,
-    (SELECT min(k.priority) FROM {_kinds(dialect)}) AS priority,
+    {f"(SELECT min(k.priority) FROM {kinds})" if in_place else "f.priority"} AS priority,
     m.name || ' ' || m.version AS model_version,
     s.first_received_at AS received_at,
     s.last_received_at AS last_received_at,

@@ -17,7 +17,7 @@ branch_labels = None
 depends_on = None
 
 # `db.views.digest()` of the views this schema serves
-VIEWS = "8329e8a542b90442744d9b491546bfbc4d426989220a435a79d32a0a5691d842"
+VIEWS = "25f2f1df67f31698a47e3602d061548d45e0e2d0156c6339acce447f113ca125"
 
 _MOMENT: Final = sa.DateTime(timezone=True)
 
