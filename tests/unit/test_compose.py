@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +174,33 @@ def test_the_dockerfile_installs_the_lock_with_hashes_and_runs_as_nobody_special
         assert f"pip install --require-hashes --requirement requirements/{lock}.txt" in text
     assert "USER 10001:10001" in text
     assert all(service["user"] == "10001:10001" for service in OURS.values())
+
+
+def test_what_the_image_is_built_from_makes_a_whole_wheel(tmp_path: Path) -> None:
+    """The Dockerfile's last step, on what .dockerignore lets through."""
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in allowed:
+        here = ROOT / name.rstrip("/")
+        if here.is_dir():
+            shutil.copytree(here, source / here.name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(here, source)
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"),
+            *("--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    for package in ("bundle", "cli", "core", "db", "dicom_listener", "imaging", "training", "worker"):
+        for path in (ROOT / package).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
+                assert str(path.relative_to(ROOT)) in packed
 
 
 def test_the_build_tool_can_be_cut_out_of_the_lock() -> None:
