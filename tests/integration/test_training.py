@@ -32,7 +32,7 @@ KEY = make_key()
 TRUSTED = [KEY.public_key()]
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 RECIPE = Recipe("seed_regularised", epochs=2, batch_size=16)
-FILES = published(40, 60)
+FILES = published(40, 90)
 
 
 class Interrupted(Exception):
@@ -88,7 +88,7 @@ def test_the_bundle_serves_and_says_what_it_is(built: tuple[Path, Path, str]) ->
 
 def test_nobody_of_the_frozen_test_share_was_fitted_on(built: tuple[Path, Path, str]) -> None:
     fitted = set(verify(built[0], None, TRUSTED).files[FITTED_PATIENTS].decode().split())
-    everyone = {f"train/IM-{number:04}" for number in range(1, 41)} | {f"train/person{n}" for n in range(1, 61)}
+    everyone = {f"train/IM-{number:04}" for number in range(1, 41)} | {f"train/person{n}" for n in range(1, 91)}
     by_split = {split: {patient for patient in everyone if split_of(patient) is split} for split in Split}
     assert fitted == {patient_digest(patient) for patient in by_split[Split.FIT] | by_split[Split.WATCH]}
 
