@@ -75,11 +75,12 @@ def predict(
 ) -> None:
     """Classify files and print outcome, probability and flags; needs no listener and no database.
 
-    Files go the way of received images: scope rules, decoding, preprocessing, threshold. A picture says nothing of
-    age and view, and is marked so. The probability holds at LUNGWATCH_SITE_PREVALENCE, else at the training prevalence.
+    Files go the way of received images: scope rules, decoding, preprocessing, threshold.
+    A picture says nothing of age and view, and is marked so.
+    The probability holds at LUNGWATCH_SITE_PREVALENCE, else at the training prevalence.
 
-    Exit codes: 0 every file was classified or is out of scope; 1 at least one has NO_RESULT (the output is complete);
-    2 wrong command line, settings or model.
+    Exit codes: 0 every file was classified or is out of scope;
+    1 at least one has NO_RESULT (the output is complete); 2 wrong command line, settings or model.
     """
     settings = load_settings()
     logging.configure(settings)

@@ -97,7 +97,8 @@ def train(
     )
     with _bars() as bars:
         manifest, digest = build(order, key, now, bars)
-    console().print(f"{manifest.title} written to {out}, digest {digest}")
+    console().print(f"{manifest.title} written to {out}, digest {digest}", soft_wrap=True)
+    notes().print(f"{order.partial} held the work in progress and may be removed", soft_wrap=True)
     for split, figures in manifest.metrics.items():
         console().print(_figures(figures, f"{split} patients"))
 
