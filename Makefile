@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types imports unit lock audit starter soak fuzz bench-listener bench-worker bench-ledger clean
+.PHONY: help setup demo test lint types imports unit originals starter lock audit clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -37,7 +37,12 @@ imports: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+starter: setup ## train the starter bundle anew; needs DATA, VERSION and KEY, the release key (docs/model-card.md)
+	@test -n "$(DATA)" -a -n "$(VERSION)" -a -n "$(KEY)" || { echo "say make starter DATA=chest_xray.zip VERSION=2 KEY=release_key.pem"; exit 1; }
+	LUNGWATCH_SIGNING_KEY_FILE=$(KEY) $(BIN)/lungwatch train regularised --data $(DATA) --out $(VERSION).bundle --name seed-regularised --version $(VERSION)
+	@echo "Replace bundle/starter by $(VERSION).bundle, run make test, commit."
 
 lock: ## resolve the requirements anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --extra postgres --output-file requirements/runtime.txt

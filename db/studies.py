@@ -16,7 +16,7 @@ from db.models.receipt import Receipt
 from db.models.study import Image, Study
 from db.vocabulary import OUTCOME_PRECEDENCE, Outcome, ReceiptState
 
-# a later receipt of the same image in one of these states makes good for an unreadable one
+# a receipt of the same image in one of these states, earlier or later, makes good for an unreadable one
 GOOD_STATES = (ReceiptState.CLASSIFIED, ReceiptState.HEADER_REVISION, ReceiptState.OUT_OF_SCOPE)
 
 
@@ -136,7 +136,7 @@ def recompute_outcome(session: Session, study: Study) -> Outcome:
     """Set the study's outcome from everything known of it; hold its lock.
 
     Takes the first of `OUTCOME_PRECEDENCE` among its images, its unreadable
-    instances (NO_RESULT, until a later copy of the same image was read) and its
+    instances (NO_RESULT, unless another copy of the same image was read) and its
     receipts put back to work (PENDING). A study that has none of these, because
     every image it brought is in force in another study, is NO_RESULT.
     """
@@ -153,13 +153,13 @@ def recompute_outcome(session: Session, study: Study) -> Outcome:
 
 
 def has_unreadable(session: Session, study_id: int) -> bool:
-    """Whether the study has a quarantined instance of which no later copy could be read."""
-    later = aliased(Receipt)
-    made_good = (
-        select(later.id)
-        .where(later.image_id == Receipt.image_id, later.id > Receipt.id, later.state.in_(GOOD_STATES))
-        .exists()
-    )
+    """Whether the study has a quarantined instance of which no other copy could be read.
+
+    A copy that was read before stays in force (promise 5); that a later one
+    was unreadable is told by a CONFLICT flag.
+    """
+    other = aliased(Receipt)
+    made_good = select(other.id).where(other.image_id == Receipt.image_id, other.state.in_(GOOD_STATES)).exists()
     unreadable = select(Receipt.id).where(
         Receipt.study_id == study_id, Receipt.state == ReceiptState.QUARANTINED, ~made_good
     )

@@ -68,9 +68,9 @@ _JOIN: Final = {
     "sqlite": "group_concat(w.word, ',')",
 }
 
-# of a receipt r: quarantined, and no later copy of the same image was read
+# of a receipt r: quarantined, and no other copy of the same image was read
 _UNREADABLE: Final = """r.state = 'QUARANTINED' AND NOT EXISTS (
-            SELECT 1 FROM receipt better WHERE better.image_id = r.image_id AND better.id > r.id
+            SELECT 1 FROM receipt better WHERE better.image_id = r.image_id
             AND better.state IN ('CLASSIFIED', 'HEADER_REVISION', 'OUT_OF_SCOPE'))"""
 
 # The prediction in force of the image that decided: of each image the newest for its present revision

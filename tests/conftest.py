@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from db.migrate import upgrade
 from redis import Redis
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import Settings
 from db.base import make_engine, make_sessions
+from db.migrate import upgrade
 from tests import programs, servers
 
 

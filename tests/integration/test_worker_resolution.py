@@ -160,6 +160,8 @@ def test_an_unreadable_later_version_leaves_the_first_in_force(worker: Bench) ->
     assert receipt.state is ReceiptState.QUARANTINED
     assert worker.images()[0].outcome is Outcome.SUSPECTED
     assert worker.images()[0].revision == 1
+    assert worker.study().outcome is Outcome.SUSPECTED
+    assert [kind for kind, _ in worker.open_flags()] == ["SUSPECTED", "CONFLICT"]
 
 
 def test_a_broken_image_has_no_result_and_a_good_one_replaces_it(worker: Bench) -> None:

@@ -17,7 +17,7 @@ branch_labels = None
 depends_on = None
 
 # `db.views.digest()` of the views this schema serves
-VIEWS = "25f2f1df67f31698a47e3602d061548d45e0e2d0156c6339acce447f113ca125"
+VIEWS = "330b2a281b3fd5865099bb88a58346812a2a5c41b5bdc8488949c1e07b67580f"
 
 _MOMENT: Final = sa.DateTime(timezone=True)
 

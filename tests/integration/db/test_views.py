@@ -78,6 +78,13 @@ def test_a_later_copy_that_was_read_makes_good(session: Session) -> None:
     assert _row(session, image.study_id).outcome is Outcome.NOT_SUSPECTED
 
 
+def test_an_unreadable_copy_leaves_what_was_read_before_in_force(session: Session) -> None:
+    image = ImageFactory(outcome=Outcome.NOT_SUSPECTED)
+    ReceiptFactory(state=ReceiptState.CLASSIFIED, study_id=image.study_id, image_id=image.id)
+    ReceiptFactory(quarantined=True, study_id=image.study_id, image_id=image.id)
+    assert _row(session, image.study_id).outcome is Outcome.NOT_SUSPECTED
+
+
 def test_a_receipt_put_back_makes_its_study_pending(session: Session) -> None:
     study = _study(Outcome.NOT_SUSPECTED)
     ReceiptFactory(study_id=study)
