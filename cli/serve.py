@@ -30,6 +30,7 @@ from core.logging import configure, get
 from core.settings import Settings, load
 from db.base import make_engine
 from db.migrate import check, upgrade
+from db.single_host import refuse_second_host
 
 LOCK: Final = "serve.lock"
 STATE: Final = "serve.json"
@@ -94,12 +95,13 @@ def prepare_ledger(settings: Settings) -> None:
     Raises
     ------
     Misconfigured
-        If the schema is outdated and not ours to change.
+        If the schema is outdated and not ours to change, or SQLite is in use on another host.
     """
     engine = make_engine(settings)
     try:
         if engine.dialect.name == "sqlite":
             upgrade(engine)
+            refuse_second_host(engine)
         else:
             check(engine)
     finally:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -31,6 +32,7 @@ from core.spool import Entry, Spool
 from db import heartbeats, receipts
 from db.base import make_engine, make_sessions
 from db.migrate import check
+from db.single_host import refuse_second_host
 from db.vocabulary import ProcessKind, Urgency
 from dicom_listener.arrivals import Arrivals, sweep_leftovers
 from dicom_listener.bell import Bell
@@ -217,13 +219,18 @@ def run(settings: Settings, stop: threading.Event, clock: Clock | None = None) -
                 bell = Bell(settings)
                 registrar = Registrar(settings, make_sessions(engine), bell.ring, clock)
                 _log.info("registrar_started", listener=spool.listener)
-                _run(registrar, spool, lambda: check(engine), settings.registrar_interval, stop, clock, rarely)
+                _run(registrar, spool, lambda: _check(engine), settings.registrar_interval, stop, clock, rarely)
                 bell.leave()
     except OSError as error:
         message = f"the spool {spool.root} cannot be used ({error.strerror}): give it to the user the registrar runs as"
         raise Misconfigured(message) from None
     finally:
         engine.dispose()
+
+
+def _check(engine: Engine) -> None:
+    check(engine)
+    refuse_second_host(engine)
 
 
 def _run(  # noqa: PLR0917 - what `run` has put together

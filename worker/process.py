@@ -14,6 +14,7 @@ from core.logging import safe_error
 from core.settings import Settings
 from db.base import make_engine, make_sessions
 from db.migrate import check
+from db.single_host import refuse_second_host
 from worker import serving, tasks
 from worker.backoff import backoff
 from worker.champion import ChampionWatch
@@ -93,11 +94,12 @@ def wait_for_schema(database: DatabaseEngine, signals: StopSignals) -> bool:
     Raises
     ------
     Misconfigured
-        If the schema is missing or not this program's.
+        If the schema is missing or not this program's, or SQLite is in use on another host.
     """
     for pause in backoff(0.5, 10.0):
         try:
             check(database)
+            refuse_second_host(database)
         except TransientFailure as error:
             log.warning("ledger_awaited", **safe_error(error))
             if signals.wait(pause):
