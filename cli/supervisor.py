@@ -20,6 +20,7 @@ from typing import Final
 
 from core.errors import Misconfigured
 from core.logging import get
+from core.signals import SignalMailbox
 
 _PR_SET_PDEATHSIG: Final = 1
 _MISCONFIGURED: Final = 2
@@ -73,7 +74,7 @@ class Child:
 
 
 class Supervisor:
-    """Start, watch, restart and stop children. One thread; signals are taken from the kernel's queue, not by handlers.
+    """Start, watch, restart and stop children. One thread, the main one.
 
     Parameters
     ----------
@@ -118,22 +119,19 @@ class Supervisor:
         Misconfigured
             If a child's first start ended with exit code 2. It has said why.
         """
-        waited_for = {*STOP_SIGNALS, signal.SIGCHLD}
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
-        try:
-            while True:
-                self._start_due()
-                attend()
-                received = signal.sigtimedwait(waited_for, _TICK)
-                if received is not None and received.si_signo != signal.SIGCHLD:
-                    _log.info("stopping", signal=signal.Signals(received.si_signo).name)
-                    return self._stop()
-                self._reap()
-        except BaseException:
-            self._stop()
-            raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with SignalMailbox((*STOP_SIGNALS, signal.SIGCHLD)) as signals:
+            try:
+                while True:
+                    self._start_due()
+                    attend()
+                    received = signals.next(_TICK)
+                    if received in STOP_SIGNALS:
+                        _log.info("stopping", signal=received.name)
+                        return self._stop(signals)
+                    self._reap()
+            except BaseException:
+                self._stop(signals)
+                raise
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -146,7 +144,6 @@ class Supervisor:
 
         def prepare() -> None:
             # runs in the child between fork and exec; the supervisor has one thread, so this is safe
-            signal.pthread_sigmask(signal.SIG_SETMASK, [])
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != supervisor:
                 os._exit(1)
@@ -182,7 +179,7 @@ class Supervisor:
             _log.warning("child_died", child=child.plan.name, code=code, restart_in=round(pause, 1))
             self._changed()
 
-    def _stop(self) -> bool:
+    def _stop(self, signals: SignalMailbox) -> bool:
         orderly = True
         impatient_from = time.monotonic() + _IMPATIENCE_SECONDS
         for stage in sorted({child.plan.stage for child in self._children}):
@@ -191,19 +188,19 @@ class Supervisor:
                 self._signal(child, signal.SIGTERM)
             asked = time.monotonic()
             for child in group:
-                orderly &= self._await_end(child, asked + child.plan.stop_seconds, impatient_from)
+                orderly &= self._await_end(signals, child, asked + child.plan.stop_seconds, impatient_from)
         return orderly
 
-    def _await_end(self, child: Child, deadline: float, impatient_from: float) -> bool:
+    def _await_end(self, signals: SignalMailbox, child: Child, deadline: float, impatient_from: float) -> bool:
         process = child.process
         if process is None:
             return True
         try:
             while process.poll() is None:
                 # a second Ctrl-C or SIGTERM means: now
-                again = signal.sigtimedwait(STOP_SIGNALS, 0.05)
+                again = signals.next(0.05)
                 now = time.monotonic()
-                urged = again is not None and again.si_signo != signal.SIGHUP and now > impatient_from
+                urged = again in {signal.SIGTERM, signal.SIGINT} and now > impatient_from
                 if urged or now > deadline:
                     _log.error("child_killed", child=child.plan.name, pid=process.pid)
                     self._signal(child, signal.SIGKILL)

@@ -28,6 +28,7 @@ from core.failpoints import reach
 from core.files import make_directories
 from core.logging import get, safe_error
 from core.settings import Settings
+from core.signals import stop_event
 from core.spool import Entry, Spool
 from db import heartbeats, receipts
 from db.base import make_engine, make_sessions
@@ -38,7 +39,6 @@ from dicom_listener.arrivals import Arrivals, sweep_leftovers
 from dicom_listener.bell import Bell
 from dicom_listener.file_meta import read_sending_ae_title
 from dicom_listener.rarely import Rarely
-from dicom_listener.stopping import stop_requested
 
 LOCK: Final = "registrar.lock"
 # settling waits for the horizon, so it is told at least this often
@@ -277,7 +277,7 @@ def main(settings: Settings) -> int:
     int
         Exit code, 0.
     """
-    stop = stop_requested()
+    stop = stop_event()
     threading.Thread(target=_stop_with_parent, args=(os.getppid(), stop), name="parent", daemon=True).start()
     run(settings, stop)
     return 0

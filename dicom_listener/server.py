@@ -18,13 +18,13 @@ from core.errors import Misconfigured
 from core.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from core.logging import get, safe_error
 from core.settings import Settings
+from core.signals import stop_event
 from core.spool import Spool
 from dicom_listener import contexts
 from dicom_listener.disk import Watermark
 from dicom_listener.handlers import StoreHandler
 from dicom_listener.instance_file import SpoolWriter
 from dicom_listener.peers import printable_ae_title
-from dicom_listener.stopping import stop_requested
 from dicom_listener.upper_layer import AcceptorAssociation, AssociationServer
 
 _BACKLOG: Final = 128
@@ -204,7 +204,7 @@ def serve(settings: Settings, ready: Callable[[Listener], None]) -> int:
     Misconfigured
         If it cannot start.
     """
-    stop = stop_requested()
+    stop = stop_event()
     threading.excepthook = _log_thread_failure
     listener = Listener(settings)
     listener.start()

@@ -14,12 +14,12 @@ from core.clock import SystemClock
 from core.errors import Misconfigured
 from core.logging import safe_error
 from core.settings import Settings
+from core.signals import StopSignals
 from db.base import make_engine, make_sessions
 from db.heartbeats import Pulse, stop
 from db.heartbeats import beat as beat_heart
 from db.vocabulary import ProcessKind
 from worker.doorbell import start_embedded_beat
-from worker.signals import StopSignals
 
 log = logging.get(__name__)
 

@@ -12,6 +12,7 @@ from core.clock import SystemClock
 from core.errors import TransientFailure
 from core.logging import safe_error
 from core.settings import Settings
+from core.signals import StopSignals
 from db.base import make_engine, make_sessions
 from db.migrate import check
 from db.single_host import refuse_second_host
@@ -22,11 +23,10 @@ from worker.doorbell import Doorbell, start_embedded_beat
 from worker.engine import Engine
 from worker.lanes import Lanes
 from worker.pipeline import Journey
-from worker.signals import StopSignals
 
 log = logging.get(__name__)
 
-_JOIN_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 0.1
 
 
 def run(settings: Settings, *, beat: bool = False) -> int:
@@ -73,16 +73,16 @@ def run(settings: Settings, *, beat: bool = False) -> int:
     working = threading.Thread(target=engine.run, name="engine")
     working.start()
     doorbell = _listen_for_bells(settings, database, bell, beat=beat)
-    for _ in signals.looks():
-        if not working.is_alive():
-            break
+    while working.is_alive() and not signals.wait(_LOOK_SECONDS):
+        pass
     log.info("stopping")
     stopping.set()
     bell.set()
     doorbell.stop()
     while working.is_alive():
-        # with a timeout, so that an impatient second signal is heard
-        working.join(_JOIN_SECONDS)
+        working.join(_LOOK_SECONDS)
+        # an impatient second signal ends it here
+        signals.wait(0.0)
     lanes.close()
     database.dispose()
     return 0
