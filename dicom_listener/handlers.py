@@ -7,15 +7,15 @@ its UIDs against the command's. Needs neither database nor broker.
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from pydicom.dataset import Dataset
 
 from core.failpoints import reach
 from core.logging import get, safe_error
+from core.uids import is_uid
 from dicom_listener import file_meta
 from dicom_listener.disk import Watermark
 from dicom_listener.instance_file import SpoolWriter
@@ -23,10 +23,6 @@ from dicom_listener.peers import printable_ae_title
 from dicom_listener.rarely import Rarely
 from dicom_listener.status import StoreStatus
 from dicom_listener.structure import Survey, Verdict, survey
-
-# PS3.5 9.1, less the ban on leading zeros, which many devices break and which harms nobody
-_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
-_LONGEST_UID: Final = 64
 
 _log = get(__name__)
 _rarely = Rarely(60.0)
@@ -172,11 +168,11 @@ class StoreHandler:
 
 def _checked_command(request: StoreRequest) -> tuple[str, str]:
     instance = request.sop_instance_uid
-    if instance is None or len(instance) > _LONGEST_UID or not _UID.fullmatch(instance):
+    if instance is None or not is_uid(instance):
         raise Refused(StoreStatus.BAD_INSTANCE_UID)
     if request.sop_class_uid is None or request.sop_class_uid != request.abstract_syntax:
         raise Refused(StoreStatus.WRONG_CLASS)
-    if not _UID.fullmatch(request.sop_class_uid):
+    if not is_uid(request.sop_class_uid):
         raise Refused(StoreStatus.WRONG_CLASS)
     if not request.data_set:
         raise Refused(StoreStatus.EMPTY)

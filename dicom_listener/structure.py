@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Final
 
+from core.uids import LONGEST_UID
+
 # PS3.5 7.1.2: these have a 16-bit length, all others (also ones yet to be invented) 32 bits after two reserved bytes
 _SHORT_FORM: Final = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _UNDEFINED: Final = 0xFFFFFFFF
@@ -22,7 +24,6 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xE000, 0xE00D, 0xE0DD
 _FIRST_GROUP: Final = 0x0008  # PS3.5 7.1: groups 0000 to 0007 do not occur in a data set
 _SOP_CLASS_UID: Final = (0x0008, 0x0016)
 _SOP_INSTANCE_UID: Final = (0x0008, 0x0018)
-_LONGEST_UID: Final = 64
 _HEADER: Final = 8
 
 MOST_STEPS: Final = 200_000
@@ -156,7 +157,7 @@ class _Walk:
             return
         start = self.position
         self._skip(length)
-        if within is None and (group, element) in {_SOP_CLASS_UID, _SOP_INSTANCE_UID} and length <= _LONGEST_UID:
+        if within is None and (group, element) in {_SOP_CLASS_UID, _SOP_INSTANCE_UID} and length <= LONGEST_UID:
             value = self.data[start : self.position].decode("ascii", errors="replace")
             self.uids.setdefault((group, element), value.rstrip("\0 "))
 

@@ -32,12 +32,12 @@ from pynetdicom.transport import AssociationSocket, RequestHandler
 
 from core.failpoints import reach
 from core.logging import get, safe_error
+from core.uids import LONGEST_UID
 from dicom_listener.contexts import VERIFICATION
 from dicom_listener.rarely import Rarely
 
 # above any A-ASSOCIATE-RQ with all 128 contexts and above the largest P-DATA PDU the settings let us ask for
 LONGEST_PDU: Final = (1 << 20) + 1024
-_LONGEST_UID: Final = 64
 _WAITING_SOCKETS: Final = 32
 _INVALID_PDU: Final = "Evt19"  # PS3.8 Table 9-10: leads to A-ABORT whatever the state
 
@@ -177,7 +177,7 @@ def _to_primitive(message: Any) -> Any:
         # a UID too long for pynetdicom would cost the association; without it the handler can answer 0x0117
         for keyword in ("AffectedSOPClassUID", "AffectedSOPInstanceUID"):
             value = message.command_set.get(keyword)
-            if value is not None and (not isinstance(value, str) or len(value) > _LONGEST_UID):
+            if value is not None and (not isinstance(value, str) or len(value) > LONGEST_UID):
                 delattr(message.command_set, keyword)
     return message.message_to_primitive()
 

@@ -12,11 +12,12 @@ from pydicom.charset import python_encoding
 from pydicom.tag import BaseTag, Tag
 
 from core.errors import RejectedInput
+from core.uids import is_uid
 from imaging.elements import number, quiet, text, texts
 from imaging.reading import Attributes
 from imaging.reasons import Rejection
 from imaging.skeleton import PixelElement, walk
-from imaging.text import age_between, clean, is_uid, parse_age, parse_date
+from imaging.text import age_between, clean, parse_age, parse_date
 
 # Everything any stage asks of a header; nothing else is kept, so nothing else can be parsed later.
 _KEYWORDS: Final = (
@@ -101,7 +102,7 @@ def attributes(header: Header, view: str | None, *, keep_patient_name: bool) -> 
     ------
     RejectedInput
         ``BAD_UID`` if an identifier of study, series, class or instance is
-        missing or against PS3.5 section 9.1; ``BAD_HEADER`` if an element
+        missing or none (`core.uids.is_uid`); ``BAD_HEADER`` if an element
         cannot be read.
     """
     dataset = header.dataset

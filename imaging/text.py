@@ -1,4 +1,4 @@
-"""Text and identifiers out of a header, made the same for every database, log and page."""
+"""Text, dates and ages out of a header, made the same for every database, log and page."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ import unicodedata
 from datetime import date
 from typing import Final
 
-# PS3.5 9.1: components of digits without leading zeros, at most 64 characters. At least two, or it names nothing.
-_UID: Final = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+")
-_UID_LENGTH: Final = 64
 _AGE: Final = re.compile(r"([0-9]{3})([DWMY])")
 _DATE: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})|([0-9]{4})\.([0-9]{2})\.([0-9]{2})")
 # Control characters (SQLite keeps a NUL, PostgreSQL refuses it) and lone surrogates, which no database encodes.
@@ -31,11 +28,6 @@ def clean(text: str, length: int) -> str | None:
     """
     kept = "".join(character for character in text if unicodedata.category(character) not in _UNSTORABLE)
     return kept.strip()[:length].rstrip() or None
-
-
-def is_uid(text: str) -> bool:
-    """Return whether a text is a valid UID (PS3.5 section 9.1)."""
-    return len(text) <= _UID_LENGTH and _UID.fullmatch(text) is not None
 
 
 def parse_date(text: str) -> date | None:

@@ -51,12 +51,16 @@ def test_text_is_cut_to_its_column() -> None:
     assert read(objects.part10(dataset)).patient_id == "x" * 64
 
 
-@pytest.mark.parametrize("uid", ["1.2/../../a", "../../../../etc/x", "", "1.02", "1"])
+@pytest.mark.parametrize("uid", ["1.2/../../a", "../../../../etc/x", "", "1..2", "1"])
 def test_bad_uids_are_refused_without_being_quoted(uid: str) -> None:
     with pytest.raises(RejectedInput) as caught:
         read(objects.bad_uid_file(uid))
     assert caught.value.reason == Rejection.BAD_UID
     assert not uid or f" {uid} " not in f" {caught.value} "
+
+
+def test_a_uid_with_leading_zeros_that_the_listener_acknowledges_is_kept() -> None:
+    assert read(objects.bad_uid_file("1.2.03")).sop_instance_uid == "1.2.03"
 
 
 def test_an_unknown_character_set_is_noticed_and_not_fatal() -> None:

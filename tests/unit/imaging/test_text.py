@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaging.text import age_between, clean, is_uid, parse_age, parse_date
+from imaging.text import age_between, clean, parse_age, parse_date
 
 
 @pytest.mark.parametrize(
@@ -36,19 +36,6 @@ def test_cleaned_text_can_be_stored_anywhere(text: str) -> None:
         assert 0 < len(cleaned) <= 64
         assert b"\0" not in cleaned.encode()
         assert cleaned.isprintable() or all(not character.isspace() or character != "\n" for character in cleaned)
-
-
-@pytest.mark.parametrize("uid", ["1.2", "1.2.840.10008.1.1", "2.25." + "9" * 39, "0.0", "1." + "1" * 62])
-def test_valid_uids(uid: str) -> None:
-    assert is_uid(uid)
-
-
-@pytest.mark.parametrize(
-    "uid",
-    ["", "1", "1.", ".1", "1..2", "01.2", "1.02", "1.2/../../a", "../x", "1.2\n", "1.2 ", "1." + "1" * 63, "1.٢"],
-)
-def test_invalid_uids(uid: str) -> None:
-    assert not is_uid(uid)
 
 
 @pytest.mark.parametrize(
