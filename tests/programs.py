@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -13,6 +16,13 @@ PACKAGES = {
     "postgres": "postgresql",
     "storescu": "dcmtk",
     "dcmdump": "dcmtk",
+    "dcm2pnm": "dcmtk",
+    "dcmcjpeg": "dcmtk",
+    "dcmdjpeg": "dcmtk",
+    "dcmcjpls": "dcmtk",
+    "dcmdjpls": "dcmtk",
+    "dcmcrle": "dcmtk",
+    "dcmdrle": "dcmtk",
     "Orthanc": "orthanc",
     "rabbitmq-server": "rabbitmq-server",
     "strace": "strace",
@@ -34,9 +44,20 @@ def find(program: str) -> str | None:
 def require(program: str) -> str:
     """Return the path of a program; skip naming its package, or fail under LUNGWATCH_TEST_REQUIRE=all."""
     path = find(program)
-    if path is not None:
-        return path
-    message = f"{program} is missing: apt-get install {PACKAGES[program]}"
+    if path is None:
+        _do_without(f"{program} is missing: apt-get install {PACKAGES[program]}")
+    return path
+
+
+def require_mounts() -> None:
+    """Skip where this user may not mount in a namespace of its own, or fail under LUNGWATCH_TEST_REQUIRE=all."""
+    mount = [require("unshare"), "-m", "mount", "-t", "tmpfs", "none", tempfile.gettempdir()]
+    done = subprocess.run(mount, check=False, capture_output=True, text=True)
+    if done.returncode:
+        _do_without(f"this system does not let us mount in a namespace of our own: run as root ({done.stderr.strip()})")
+
+
+def _do_without(message: str) -> NoReturn:
     if os.environ.get("LUNGWATCH_TEST_REQUIRE") == "all":
         pytest.fail(message)
     pytest.skip(message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pydicom import uid
 from imaging.decode.dispatch import decode
 from imaging.header import read_header
 from tests.factories import dicom_objects as objects
+from tests.programs import require
 
 # encoder, its option, decoder, bits stored, largest difference (inverse cosine transforms round apart)
 CODERS = {
@@ -27,18 +27,15 @@ CODERS = {
 }
 
 
-@pytest.mark.requires("storescu")
 @pytest.mark.parametrize("syntax", list(CODERS), ids=lambda syntax: syntax.keyword)
 def test_what_dcmtk_compressed_decodes_as_dcmtk_decodes_it(tmp_path: Path, syntax: uid.UID) -> None:
     encoder, option, decoder, bits, tolerance = CODERS[syntax]
-    for program in (encoder, decoder):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is missing: apt-get install dcmtk")
+    compress, decompress = require(encoder), require(decoder)
     picture = objects.gradient(200, 160, bits)
     source = objects.write(tmp_path, objects.phantom(picture=picture, bits_stored=bits))
     compressed, back = tmp_path / "compressed.dcm", tmp_path / "back.dcm"
-    subprocess.run([encoder, *([option] if option else []), source, compressed], check=True, capture_output=True)
-    subprocess.run([decoder, compressed, back], check=True, capture_output=True)
+    subprocess.run([compress, *([option] if option else []), source, compressed], check=True, capture_output=True)
+    subprocess.run([decompress, compressed, back], check=True, capture_output=True)
     content = compressed.read_bytes()
     header = read_header(content, len(content))
     assert header.transfer_syntax_uid == syntax

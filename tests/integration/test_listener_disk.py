@@ -6,19 +6,17 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
 from tests.peers.data_sets import data_set, new_uid
 from tests.peers.listener import ListenerProcess
 from tests.peers.raw import RawPeer, Response
+from tests.programs import require_mounts
 
 MEGABYTE = 1 << 20
 
 
 def on_small_disk(folder: Path, options: str, **settings: object) -> ListenerProcess:
     """A listener whose spool lies on a tmpfs of its own mount namespace."""
-    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("this system does not let us make a mount namespace (unshare -m)")
+    require_mounts()
     data = folder / "data"
     (data / "spool").mkdir(parents=True)
     mount = f'mount -t tmpfs -o {options} none {data / "spool"} && exec "$@"'
@@ -31,7 +29,6 @@ def store(port: int, pixels: int) -> Response:
         return peer.associate().store(instance, data_set(instance, pixels=pixels))
 
 
-@pytest.mark.requires("unshare")
 def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
     with on_small_disk(tmp_path, "size=1m") as listener:
         # in parallel, so that some pass the check of free space and meet the end of the disk while writing
@@ -49,7 +46,6 @@ def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
         assert [entry.sequence for entry in listener.entries] == [2, 3, 4]
 
 
-@pytest.mark.requires("unshare")
 def test_a_disk_without_inodes_refuses_and_recovers(tmp_path: Path) -> None:
     with on_small_disk(tmp_path, "size=10m,nr_inodes=12") as listener:
         statuses = [store(listener.port, 1024).status for _ in range(12)]
@@ -63,7 +59,6 @@ def test_a_disk_without_inodes_refuses_and_recovers(tmp_path: Path) -> None:
         assert any(event.get("why") == "No space left on device" for event in listener.events)
 
 
-@pytest.mark.requires("unshare")
 def test_a_disk_turned_read_only_refuses_and_recovers(tmp_path: Path) -> None:
     with on_small_disk(tmp_path, "size=10m") as listener:
         spool = listener.data / "spool"
@@ -81,7 +76,6 @@ def test_a_disk_turned_read_only_refuses_and_recovers(tmp_path: Path) -> None:
         assert listener.leftovers == []
 
 
-@pytest.mark.requires("unshare")
 def test_below_the_watermark_nothing_is_begun_and_it_recovers(tmp_path: Path) -> None:
     with on_small_disk(tmp_path, "size=4m", free_space_bytes=MEGABYTE) as listener:
         filler = listener.seen(listener.data / "spool" / "other")
@@ -94,14 +88,12 @@ def test_below_the_watermark_nothing_is_begun_and_it_recovers(tmp_path: Path) ->
         assert [entry.sequence for entry in listener.entries] == [1, 2]
 
 
-@pytest.mark.requires("unshare")
 def test_the_watermark_is_a_share_of_the_disk_too(tmp_path: Path) -> None:
     with on_small_disk(tmp_path, "size=4m", free_space_fraction=0.5) as listener:
         assert store(listener.port, MEGABYTE).status == 0x0000
         assert store(listener.port, MEGABYTE + MEGABYTE // 2).status == 0xA700
 
 
-@pytest.mark.requires("unshare")
 def test_a_read_only_spool_refuses_to_start(tmp_path: Path) -> None:
     listener = on_small_disk(tmp_path, "size=1m,ro")
     super(ListenerProcess, listener).start()

@@ -51,8 +51,6 @@ def logit(score: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def test_scores_of_twins_agree() -> None:
-    if not (STARTER / "manifest.json").is_file():
-        pytest.skip("no starter bundle in bundle/starter yet; `lungwatch train` makes one")
     model = load_for(Settings(runtime=RuntimeChoice.LITERT), STARTER, None)
     full = originals()
     small = copies(list(full))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,13 +15,11 @@ from imaging.grayscale import render
 from imaging.header import read_header
 from tests.factories import dicom_objects as objects
 
-pytestmark = pytest.mark.requires("storescu")
+pytestmark = pytest.mark.requires("dcm2pnm")
 
 
 def compare(folder: Path, dataset: Dataset, option: str) -> int:
     """Return the largest difference of both renderings, of 65535."""
-    if shutil.which("dcm2pnm") is None:
-        pytest.skip("dcm2pnm is missing: apt-get install dcmtk")
     source, picture = objects.write(folder, dataset), folder / "viewer.pgm"
     command = ["dcm2pnm", "--write-16-bit-pnm", option, "1", source, picture]
     subprocess.run(command, check=True, capture_output=True)

@@ -14,6 +14,7 @@ import pytest
 from pydicom import uid
 
 from tests.factories.dicom_objects import hand, lateral, phantom, structured_report, truncated_file, write
+from tests.programs import require_mounts
 from tests.system.serving import Serving, command, send
 from tests.waiting import wait_until
 
@@ -180,10 +181,8 @@ def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     refused(command("serve", data=tmp_path / "file" / "data", cwd=tmp_path), tmp_path / "file" / "data")
 
 
-@pytest.mark.requires("unshare")
 def test_a_read_only_data_directory_is_named(data: Path, tmp_path: Path) -> None:
-    if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("this machine does not let us mount: run as root")
+    require_mounts()
     data.mkdir()
     read_only = ("unshare", "-m", "sh", "-c", f'mount -t tmpfs -o ro none "{data}" && exec "$@"', "sh")
     for name in ("serve", "listen"):
