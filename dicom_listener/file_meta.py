@@ -8,16 +8,13 @@ quote received values) nor time.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from core.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from core.part10 import LONG_FORM, PREAMBLE, SENDING_AE_TITLE, TRANSFER_SYNTAX, meta_elements
 from dicom_listener.peers import printable_ae_title
 
-_PREAMBLE: Final = bytes(128) + b"DICM"
-_LONG_FORM: Final = frozenset({b"OB", b"UN", b"OW", b"SQ", b"UT", b"OF", b"OD", b"OL", b"OV", b"UC", b"UR"})
-_SENDING_AE: Final = 0x0017
 # ours takes some 350 bytes; whatever stands there instead is not read further than this
 _MOST_BYTES_READ: Final = 4096
 
@@ -51,22 +48,22 @@ def encode(
         (0x0001, b"OB", b"\x00\x01"),
         (0x0002, b"UI", sop_class_uid.encode("ascii")),
         (0x0003, b"UI", sop_instance_uid.encode("ascii")),
-        (0x0010, b"UI", transfer_syntax_uid.encode("ascii")),
+        (TRANSFER_SYNTAX, b"UI", transfer_syntax_uid.encode("ascii")),
         (0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode("ascii")),
         (0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode("ascii")),
     ]
     if sending_ae_title is not None:
         sender = sending_ae_title.encode("ascii")
-        elements += [(0x0016, b"AE", sender), (_SENDING_AE, b"AE", sender)]
+        elements += [(0x0016, b"AE", sender), (SENDING_AE_TITLE, b"AE", sender)]
     elements.append((0x0018, b"AE", receiving_ae_title.encode("ascii")))
     group = b"".join(_element(*element) for element in elements)
-    return _PREAMBLE + _element(0x0000, b"UL", struct.pack("<L", len(group))) + group
+    return PREAMBLE + _element(0x0000, b"UL", struct.pack("<L", len(group))) + group
 
 
 def _element(element: int, vr: bytes, value: bytes) -> bytes:
     if len(value) % 2:
         value += b"\0" if vr in {b"UI", b"OB"} else b" "
-    if vr in _LONG_FORM:
+    if vr in LONG_FORM:
         return struct.pack("<HH2sHL", 0x0002, element, vr, 0, len(value)) + value
     return struct.pack("<HH2sH", 0x0002, element, vr, len(value)) + value
 
@@ -80,25 +77,9 @@ def read_sending_ae_title(path: Path) -> str | None:
     try:
         with path.open("rb") as stream:
             head = stream.read(_MOST_BYTES_READ)
-        for element, value in _group_2(head):
-            if element == _SENDING_AE:
-                return printable_ae_title(value.decode("ascii", errors="replace"))
-    except (OSError, struct.error):
+    except OSError:
         return None
+    for element in meta_elements(head):
+        if element.number == SENDING_AE_TITLE:
+            return printable_ae_title(element.value(head).decode("ascii", errors="replace"))
     return None
-
-
-def _group_2(head: bytes) -> Iterator[tuple[int, bytes]]:
-    if head[: len(_PREAMBLE)][128:] != b"DICM":
-        return
-    position = len(_PREAMBLE)
-    while True:
-        group, element, vr, length = struct.unpack_from("<HH2sH", head, position)
-        position += 8
-        if group != 0x0002:  # noqa: PLR2004 - the only group of file meta
-            return
-        if vr in _LONG_FORM:
-            (length,) = struct.unpack_from("<L", head, position)
-            position += 4
-        yield element, head[position : position + length]
-        position += length

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Final
 
+from core.part10 import SHORT_FORM
 from core.uids import LONGEST_UID
 
-# PS3.5 7.1.2: these have a 16-bit length, all others (also ones yet to be invented) 32 bits after two reserved bytes
-_SHORT_FORM: Final = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _UNDEFINED: Final = 0xFFFFFFFF
 _DELIMITERS: Final = 0xFFFE
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xE000, 0xE00D, 0xE0DD
@@ -170,7 +169,8 @@ class _Walk:
         if not (vr.isalpha() and vr.isupper()):
             raise _Stop(Verdict.UNPARSABLE)
         self.position += _HEADER
-        if vr in _SHORT_FORM:
+        # PS3.5 7.1.2: all others, also ones yet to be invented, have the long form
+        if vr in SHORT_FORM:
             return vr, length
         if len(self.data) - self.position < 4:  # noqa: PLR2004 - a 32-bit length
             raise _Stop(Verdict.TRUNCATED)

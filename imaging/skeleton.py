@@ -13,28 +13,29 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.errors import RejectedInput
+from core.part10 import (
+    LONG_FORM,
+    LONGEST_META,
+    META_GROUP,
+    PREAMBLE,
+    SHORT_FORM,
+    TRANSFER_SYNTAX,
+    has_preamble,
+    meta_elements,
+)
 from core.transfer_syntaxes import ENCAPSULATED, IMPLICIT_VR_LITTLE_ENDIAN, SUPPORTED_TRANSFER_SYNTAXES
+from core.uids import LONGEST_UID
 from imaging.reasons import Rejection
 
-_PREAMBLE: Final = 132
-_MAGIC: Final = b"DICM"
 _UNDEFINED: Final = 0xFFFFFFFF
-_META_GROUP: Final = 0x0002
-_TRANSFER_SYNTAX: Final = (0x0002, 0x0010)
 _PIXEL_DATA: Final = (0x7FE0, 0x0010)
 _DELIMITER_GROUP: Final = 0xFFFE
 _ITEM: Final = (0xFFFE, 0xE000)
 _ITEM_END: Final = (0xFFFE, 0xE00D)
 _SEQUENCE_END: Final = (0xFFFE, 0xE0DD)
-# PS3.5 table 6.2-1. Those in _LONG have 32-bit lengths in explicit VR, PS3.5 7.1.2.
-_LONG: Final = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-_SHORT: Final = frozenset(
-    {
-        *(b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO"),
-        *(b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
-    }
-)
-_MAXIMUM_DEPTH: Final = 32
+# a sequence and its item open a level each
+_MAXIMUM_NESTING: Final = 16
+_MAXIMUM_LEVELS: Final = 2 * _MAXIMUM_NESTING
 _MAXIMUM_ELEMENTS: Final = 200_000
 _MAXIMUM_FRAGMENTS: Final = 100_000
 # A DX header is tens of kilobytes; lookup tables and private blobs make a few megabytes.
@@ -117,7 +118,7 @@ def walk(content: bytes | memoryview) -> Skeleton:
     size = len(content)
     if size == 0:
         raise RejectedInput(Rejection.EMPTY, "the file has no bytes")
-    if size < _PREAMBLE or bytes(content[_PREAMBLE - 4 : _PREAMBLE]) != _MAGIC:
+    if not has_preamble(content):
         raise RejectedInput(Rejection.NOT_DICOM, "the file is not DICOM Part 10: no DICM after the preamble")
     syntax, start = _file_meta(content)
     if syntax not in SUPPORTED_TRANSFER_SYNTAXES:
@@ -129,16 +130,24 @@ def walk(content: bytes | memoryview) -> Skeleton:
 
 
 def _file_meta(content: bytes | memoryview) -> tuple[str, int]:
-    """Return the transfer syntax and where the data set begins. Meta information is always explicit, PS3.10 7.1."""
-    position, syntax = _PREAMBLE, ""
-    while position + 2 <= len(content) and struct.unpack_from("<H", content, position)[0] == _META_GROUP:
-        element = _read(content, position, len(content), explicit=True)
+    """Return the transfer syntax and where the data set begins."""
+    position, syntax = len(PREAMBLE), ""
+    for element in meta_elements(content):
+        name = f"element (0002,{element.number:04X})"
+        if element.vr not in LONG_FORM | SHORT_FORM:
+            raise RejectedInput(Rejection.BAD_HEADER, f"{name} has no known VR")
         if element.length == _UNDEFINED:
-            raise RejectedInput(Rejection.BAD_HEADER, "file meta information holds an element of undefined length")
-        if element.tag == _TRANSFER_SYNTAX:
-            raw = bytes(content[element.value : element.value + min(element.length, 65)])
-            syntax = raw.rstrip(b"\0 ").decode("ascii", "replace")
-        position = element.value + element.length
+            raise RejectedInput(Rejection.BAD_HEADER, f"{name} has undefined length")
+        if element.end > len(content):
+            there = max(0, len(content) - element.start)
+            raise RejectedInput(Rejection.TRUNCATED, f"{name} declares {element.length} bytes, {there} are there")
+        if element.number == TRANSFER_SYNTAX and element.length <= LONGEST_UID:
+            syntax = element.value(content).rstrip(b"\0 ").decode("ascii", "replace")
+        position = element.end
+    if bytes(content[position : position + len(META_GROUP)]) == META_GROUP:
+        if position >= LONGEST_META:
+            raise RejectedInput(Rejection.BAD_HEADER, f"file meta information is longer than {LONGEST_META} bytes")
+        raise RejectedInput(Rejection.TRUNCATED, "an element header is cut short")
     if not syntax:
         raise RejectedInput(Rejection.TRANSFER_SYNTAX, "file meta information names no transfer syntax")
     return syntax, position
@@ -146,7 +155,7 @@ def _file_meta(content: bytes | memoryview) -> tuple[str, int]:
 
 def _refuse_mismatch(content: bytes | memoryview, start: int, *, explicit: bool) -> None:
     """Tell bytes of the other kind of VR apart by the first element; pydicom would guess and go on."""
-    looks_explicit = bytes(content[start + 4 : start + 6]) in _LONG | _SHORT
+    looks_explicit = bytes(content[start + 4 : start + 6]) in LONG_FORM | SHORT_FORM
     if explicit != looks_explicit and start + 8 <= len(content):
         said, found = ("explicit", "implicit") if explicit else ("implicit", "explicit")
         raise RejectedInput(Rejection.BAD_HEADER, f"the transfer syntax says {said} VR, the bytes are {found} VR")
@@ -160,10 +169,10 @@ def _read(content: bytes | memoryview, position: int, end: int, *, explicit: boo
     vr = b""
     if explicit and group != _DELIMITER_GROUP:
         vr = bytes(content[position + 4 : position + 6])
-        if vr in _SHORT:
+        if vr in SHORT_FORM:
             (length,) = struct.unpack_from("<H", content, position + 6)
             value = position + 8
-        elif vr in _LONG:
+        elif vr in LONG_FORM:
             if position + 12 > end:
                 raise RejectedInput(Rejection.TRUNCATED, "an element header is cut short")
             (length,) = struct.unpack_from("<L", content, position + 8)
@@ -205,8 +214,8 @@ def _data_set(content: bytes | memoryview, start: int, syntax: str) -> Skeleton:
             _, position = _pixels(content, element, syntax)  # an icon image's own
         else:
             position = _enter(levels, element)
-        if len(levels) > _MAXIMUM_DEPTH:
-            raise RejectedInput(Rejection.BAD_HEADER, f"sequences are nested more than {_MAXIMUM_DEPTH // 2} deep")
+        if len(levels) > _MAXIMUM_LEVELS:
+            raise RejectedInput(Rejection.BAD_HEADER, f"sequences are nested more than {_MAXIMUM_NESTING} deep")
     if header_end > _MAXIMUM_HEADER:
         raise RejectedInput(Rejection.OVER_BUDGET, f"the header is larger than {_MAXIMUM_HEADER >> 20} MiB")
     return Skeleton(syntax, header_end, pixels)

@@ -9,17 +9,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from core.errors import RejectedInput
+from core.part10 import LONGEST_META, PREAMBLE, TRANSFER_SYNTAX, has_preamble, meta_elements
 from imaging.reasons import Rejection
 
-_PREAMBLE: Final = 128
 _GROUP_LENGTH: Final = b"\x02\x00\x00\x00UL\x04\x00"
-_TRANSFER_SYNTAX: Final = b"\x02\x00\x10\x00"
-# PS3.5 7.1.2: these have two reserved bytes and a length of four
-_LONG_REPRESENTATIONS: Final = frozenset(
-    {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT"}
-)
-# our listener writes a few hundred bytes; nothing longer is ours
-_MAXIMUM_META: Final = 1 << 16
 _CHUNK: Final = 1 << 20
 
 
@@ -67,7 +60,7 @@ def fingerprint(path: Path, sha256: str) -> Fingerprint:
 
 
 def _digest(stream: BinaryIO) -> tuple[str, str | None]:
-    head = stream.read(_PREAMBLE + 4 + 12)
+    head = stream.read(len(PREAMBLE) + 12)
     whole = hashlib.sha256(head)
     meta_length = _meta_length(head)
     if meta_length is None:
@@ -75,7 +68,7 @@ def _digest(stream: BinaryIO) -> tuple[str, str | None]:
         return whole.hexdigest(), None
     meta = stream.read(meta_length)
     whole.update(meta)
-    syntax = _transfer_syntax(meta)
+    syntax = _transfer_syntax(head + meta)
     dataset = hashlib.sha256((syntax or b"") + b"\0")
 
     def both(chunk: bytes) -> None:
@@ -93,20 +86,17 @@ def _feed(stream: BinaryIO, update: Callable[[bytes], None]) -> None:
 
 def _meta_length(head: bytes) -> int | None:
     """Return (0002,0000) File Meta Information Group Length, or None where there is none."""
-    if head[_PREAMBLE : _PREAMBLE + 12] != b"DICM" + _GROUP_LENGTH or len(head) != _PREAMBLE + 16:
+    at = len(PREAMBLE)
+    if not has_preamble(head) or head[at : at + len(_GROUP_LENGTH)] != _GROUP_LENGTH or len(head) != at + 12:
         return None
     length = int.from_bytes(head[-4:], "little")
-    return length if length <= _MAXIMUM_META else None
+    # our listener writes a few hundred bytes; nothing longer is ours
+    return length if length <= LONGEST_META else None
 
 
-def _transfer_syntax(meta: bytes) -> bytes | None:
-    """Find (0002,0010) Transfer Syntax UID; file meta information is always explicit VR little endian."""
-    at = 0
-    while at + 8 <= len(meta):
-        long = meta[at + 4 : at + 6] in _LONG_REPRESENTATIONS
-        start = at + (12 if long else 8)
-        length = int.from_bytes(meta[at + 8 : at + 12] if long else meta[at + 6 : at + 8], "little")
-        if meta[at : at + 4] == _TRANSFER_SYNTAX:
-            return meta[start : start + length].rstrip(b"\0 ")
-        at = start + length
+def _transfer_syntax(head: bytes) -> bytes | None:
+    """Find (0002,0010) Transfer Syntax UID."""
+    for element in meta_elements(head):
+        if element.number == TRANSFER_SYNTAX:
+            return element.value(head).rstrip(b"\0 ")
     return None

@@ -76,6 +76,27 @@ def test_missing_meta_information_is_no_transfer_syntax() -> None:
     assert reason(bytes(128) + b"DICM" + MODALITY) is Rejection.TRANSFER_SYNTAX
 
 
+@pytest.mark.parametrize("vr", [b"OV", b"SV", b"UV"])
+def test_meta_information_of_64_bit_values_is_stepped_over(vr: bytes) -> None:
+    private = struct.pack("<HH2sHL", 0x0002, 0x0102, vr, 0, 8) + bytes(8)
+    assert walk(file(MODALITY).replace(MODALITY, private + MODALITY)).pixels is None
+
+
+@pytest.mark.parametrize(
+    ("element", "why"),
+    [
+        (explicit(0x0002, 0x0102, b"OB", b"ab", 99), Rejection.TRUNCATED),
+        (explicit(0x0002, 0x0102, b"OB", b"")[:9], Rejection.TRUNCATED),
+        (explicit(0x0002, 0x0102, b"OB", b"", 0xFFFFFFFF), Rejection.BAD_HEADER),
+        (implicit(0x0002, 0x0102, b"abcdefgh"), Rejection.BAD_HEADER),
+        (explicit(0x0002, 0x0100, b"UI", b"") * (1 << 14), Rejection.BAD_HEADER),
+    ],
+    ids=["value cut", "header cut", "undefined length", "implicit", "without end"],
+)
+def test_meta_information_that_makes_no_sense_is_refused(element: bytes, why: Rejection) -> None:
+    assert reason(file(element)) is why
+
+
 def test_a_name_longer_than_the_file_is_truncation() -> None:
     assert reason(file(MODALITY, explicit(0x0010, 0x0010, b"PN", b"A^B^C", 64))) is Rejection.TRUNCATED
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,17 @@ def test_the_transfer_syntax_is_part_of_it(tmp_path: Path) -> None:
     content = objects.part10(objects.phantom())
     lied = content.replace(uid.ExplicitVRLittleEndian.encode() + b"\0", uid.JPEGLossless.encode() + b"\0\0")
     assert len(lied) != len(content) or lied == content or taken(tmp_path, lied) != taken(tmp_path, content)
+
+
+@pytest.mark.parametrize("vr", [b"OB", b"OV", b"SV", b"UV"])
+def test_file_meta_of_any_vr_is_stepped_over(tmp_path: Path, vr: bytes) -> None:
+    def content(extra: bytes) -> bytes:
+        name = uid.ExplicitVRLittleEndian.encode() + b"\0"
+        group = extra + struct.pack("<HH2sH", 2, 0x0010, b"UI", len(name)) + name
+        return bytes(128) + b"DICM" + struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(group)) + group + b"data set"
+
+    digest = taken(tmp_path, content(struct.pack("<HH2sHL", 2, 1, vr, 0, 8) + b"\x02\0\x10\0CS\0\0"))
+    assert digest == taken(tmp_path, content(b""))
 
 
 def test_what_was_acknowledged_must_lie_there(tmp_path: Path) -> None:
