@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import imagecodecs
@@ -38,11 +40,31 @@ def _decode(code: bytes, module: PixelModule, library: Callable[[bytes], Any]) -
     stream = _unboxed(code)
     declared = read_jpeg_2000(stream)
     check(declared, module)
-    try:
-        samples = library(stream)
-    except (RuntimeError, ValueError) as error:  # imagecodecs' own errors are RuntimeErrors
-        raise damaged("cannot be decoded as JPEG 2000") from error
+    with _unraised() as swallowed:
+        try:
+            samples = library(stream)
+        except (RuntimeError, ValueError) as error:  # imagecodecs' own errors are RuntimeErrors
+            raise damaged("cannot be decoded as JPEG 2000") from error
+    if swallowed:
+        raise damaged("cannot be decoded as JPEG 2000")
     return finish(samples, declared, module)
+
+
+@contextmanager
+def _unraised() -> Iterator[list[type[BaseException]]]:
+    """Collect errors that a decoder could not raise.
+
+    imagecodecs copies lines out of OpenJPH in a C function that cannot raise:
+    an error half way down is reported to this hook alone, and the rest of the
+    array is whatever lay in that memory. One image is decoded at a time in a process.
+    """
+    swallowed: list[type[BaseException]] = []
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda report: swallowed.append(report.exc_type)
+    try:
+        yield swallowed
+    finally:
+        sys.unraisablehook = before
 
 
 def _unboxed(code: bytes) -> bytes:

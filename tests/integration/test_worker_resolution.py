@@ -160,8 +160,17 @@ def test_an_unreadable_later_version_leaves_the_first_in_force(worker: Bench) ->
     assert receipt.state is ReceiptState.QUARANTINED
     assert worker.images()[0].outcome is Outcome.SUSPECTED
     assert worker.images()[0].revision == 1
+
+
+def test_an_undecodable_later_version_is_told_and_leaves_the_study_as_it_was(worker: Bench) -> None:
+    worker.deliver(objects.phantom("spoilt"))
+    worker.run()
+    later = worker.deliver(objects.broken_code_stream(seed="spoilt"))
+    worker.run()
+    assert worker.receipt(later).state is ReceiptState.QUARANTINED
+    assert worker.images()[0].outcome is Outcome.SUSPECTED
     assert worker.study().outcome is Outcome.SUSPECTED
-    assert [kind for kind, _ in worker.open_flags()] == ["SUSPECTED", "CONFLICT"]
+    assert ("CONFLICT", "UNREADABLE:DECODE_FAILED") in worker.open_flags()
 
 
 def test_a_broken_image_has_no_result_and_a_good_one_replaces_it(worker: Bench) -> None:

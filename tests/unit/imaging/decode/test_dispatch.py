@@ -93,3 +93,28 @@ def test_the_budget_is_held_before_decoding() -> None:
     with pytest.raises(RejectedInput) as caught:
         decode(header, content, size - 1)
     assert caught.value.reason == Rejection.OVER_BUDGET
+
+
+def test_an_error_half_way_down_a_high_throughput_stream_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # imagecodecs cannot raise it and returns the array all the same, its rest whatever lay in memory
+    escaped: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", escaped.append)
+    picture = gradient(40, 32)
+    code = encode(picture, 12, uid.HTJ2KLossless)
+    module = read_pixel_module(phantom(picture=picture))
+    random = np.random.default_rng(0)
+    swallowed = 0
+    for _ in range(100):
+        damaged = bytearray(code)
+        damaged[int(random.integers(100, len(code)))] ^= int(random.integers(1, 256))
+        try:
+            imagecodecs.htj2k_decode(bytes(damaged))
+        except RuntimeError:
+            continue
+        if escaped:
+            swallowed += 1
+            escaped.clear()
+            with pytest.raises(RejectedInput, match="DECODE_FAILED"):
+                decode_htj2k(bytes(damaged), module)
+            assert not escaped
+    assert swallowed > 0
