@@ -100,10 +100,13 @@ class Settings(BaseSettings):
     registrar_batch: int = Field(500, description="Receipts inserted in one transaction.", ge=1)
 
     # scope
-    modalities: Annotated[tuple[str, ...], NoDecode] = Field(("CR", "DX"), description="Modality (0008,0060) in scope.")
+    modalities: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("CR", "DX"), description="Modality (0008,0060) in scope.", min_length=1
+    )
     chest_synonyms: Annotated[tuple[str, ...], NoDecode] = Field(
         ("CHEST", "THORAX", "LUNG", "LUNGS", "RIBS", "CHEST_PA", "CHEST_AP"),
         description="BodyPartExamined (0018,0015) values that mean chest.",
+        min_length=1,
     )
     outside_intended_use: OutsideIntendedUse = Field(
         OutsideIntendedUse.WITHHOLD, description="withhold: OUT_OF_SCOPE(AGE); annotate: classify and mark."

@@ -22,6 +22,8 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("MODALITIES", ""),
+        ("CHEST_SYNONYMS", " , "),
         ("LISTEN_PORT", "eleven"),
         ("LISTEN_PORT", "70000"),
         ("AE_TITLE", "A\\B"),
