@@ -9,8 +9,8 @@ from typing import Final
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from cli.announcement import announcement_path, read_announcement
 from core.settings import Settings
+from dicom_listener import announcement
 
 _SECONDS: Final = 5
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
@@ -25,7 +25,7 @@ def echo(settings: Settings) -> str | None:
     str or None
         What is wrong, or None if it answered.
     """
-    said = read_announcement(announcement_path(settings), settings)
+    said = announcement.read(settings)
     port = said.port if said is not None else settings.listen_port
     host = "127.0.0.1" if settings.listen_host in _EVERYWHERE else settings.listen_host
     where = f"{host} port {port}"

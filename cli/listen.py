@@ -8,12 +8,12 @@ from typing import Final
 
 import typer
 
-from cli.announcement import announcement_path, read_announcement
 from cli.data_directory import prepare_data
-from cli.errors import ExitCode
 from cli.supervisor import Plan, Supervisor
+from core.errors import ExitCode
 from core.logging import configure, get
 from core.settings import Settings, load
+from dicom_listener import announcement
 
 # beyond what the listener grants its associations; a registrar whose database hangs is killed, which loses nothing
 _GRACE_SECONDS: Final = 5.0
@@ -53,7 +53,7 @@ def supervise(settings: Settings) -> bool:
         If one of them cannot start.
     """
     prepare_data(settings)
-    path = announcement_path(settings)
+    path = announcement.path(settings)
     path.unlink(missing_ok=True)
     announced = False
 
@@ -61,7 +61,7 @@ def supervise(settings: Settings) -> bool:
         nonlocal announced
         if announced:
             return
-        address = read_announcement(path, settings)
+        address = announcement.read(settings)
         if address is not None:
             announced = True
             # a server that is started again must come back where the PACS expects it

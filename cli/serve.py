@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -17,20 +16,21 @@ import typer
 from rich.panel import Panel
 from rich.text import Text
 
-from cli.announcement import Address, announcement_path, read_announcement
 from cli.data_directory import prepare_data
-from cli.errors import ExitCode
 from cli.output import notes
 from cli.supervisor import Plan, Supervisor
 from core import failpoints
 from core.clock import SystemClock
-from core.errors import Misconfigured
+from core.errors import ExitCode, Misconfigured
 from core.files import write_durably
 from core.logging import configure, get
 from core.settings import Settings, load
 from db.base import make_engine
 from db.migrate import check, upgrade
 from db.single_host import refuse_second_host
+from dicom_listener import announcement
+from dicom_listener.announcement import Address
+from dicom_listener.binding import bind
 
 LOCK: Final = "serve.lock"
 STATE: Final = "serve.json"
@@ -116,23 +116,7 @@ def check_port(settings: Settings) -> None:
     Misconfigured
         If the listener could not bind it.
     """
-    if settings.listen_port == 0:
-        return
-    family = socket.AF_INET6 if ":" in settings.listen_host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((settings.listen_host, settings.listen_port))
-    except (OSError, OverflowError) as error:
-        where = f"{settings.listen_host} port {settings.listen_port}"
-        number = getattr(error, "errno", None)
-        if number == errno.EADDRINUSE:
-            message = f"{where} is already in use. Stop what listens there, or set LUNGWATCH_LISTEN_PORT to another."
-        elif number == errno.EACCES:
-            message = f"{where} may not be used by this user (ports below 1024 need root). Set LUNGWATCH_LISTEN_PORT."
-        else:
-            message = f"cannot listen on {where}. See LUNGWATCH_LISTEN_HOST: it must be an address of this machine."
-        raise Misconfigured(message) from None
+    bind(settings).close()
 
 
 def plans(settings: Settings, workers: int) -> list[Plan]:
@@ -159,8 +143,7 @@ def child_environment(*, lines_for_a_person: bool) -> dict[str, str]:
 
 def _supervise(settings: Settings, workers: int) -> bool:
     data = settings.data_dir
-    announcement = announcement_path(settings)
-    announcement.unlink(missing_ok=True)
+    announcement.path(settings).unlink(missing_ok=True)
     started_at = SystemClock().now()
     listening: Address | None = None
 
@@ -179,7 +162,7 @@ def _supervise(settings: Settings, workers: int) -> bool:
         nonlocal listening
         if listening is not None:
             return
-        listening = read_announcement(announcement, settings)
+        listening = announcement.read(settings)
         if listening is None:
             return
         # a listener that is started again must come back where the PACS expects it

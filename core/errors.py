@@ -1,10 +1,23 @@
-"""The three roots every error of ours grows from.
+"""The three roots every error of ours grows from, and what a process that ends says of it.
 
 A message names what was wrong, where, and what to do; it never carries a
 patient's name, an identifier or a UID, because messages reach logs.
 """
 
 from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a process of ours tells the shell, its supervisor or a service manager; docs/runbook.md has the table."""
+
+    FINE = 0
+    FINDING = 1
+    MISCONFIGURED = 2
+    OUTSIDE = 3
+    UNEXPECTED = 70
+    INTERRUPTED = 130
 
 
 class LungwatchError(Exception):

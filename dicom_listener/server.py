@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -14,20 +11,19 @@ from typing import Any, Final, cast
 from pynetdicom import _config, evt
 from pynetdicom.ae import ApplicationEntity
 
-from core.errors import Misconfigured
 from core.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from core.logging import get, safe_error
 from core.settings import Settings
 from core.signals import stop_event
 from core.spool import Spool
 from dicom_listener import contexts
+from dicom_listener.binding import bind
 from dicom_listener.disk import Watermark
 from dicom_listener.handlers import StoreHandler
 from dicom_listener.instance_file import SpoolWriter
 from dicom_listener.peers import printable_ae_title
 from dicom_listener.upper_layer import AcceptorAssociation, AssociationServer
 
-_BACKLOG: Final = 128
 _ACCEPT_POLL: Final = 0.1
 _NEGOTIATION_SECONDS: Final = 30.0
 # while draining: how long a sender may be silent between two images, and how long it may go on sending more
@@ -36,34 +32,6 @@ _LAST_CALL_SECONDS: Final = 2.0
 _CUT_SECONDS: Final = 1.0
 
 _log = get(__name__)
-
-
-def bind(settings: Settings) -> socket.socket:
-    """Bind and listen; port 0 lets the system choose.
-
-    Raises
-    ------
-    Misconfigured
-        If the address cannot be had.
-    """
-    host, port = settings.listen_host, settings.listen_port
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        match error.errno:
-            case errno.EADDRINUSE:
-                message = f"{host} port {port} is already in use: stop what listens there or set LUNGWATCH_LISTEN_PORT"
-            case errno.EACCES:
-                message = f"{host} port {port} may not be bound by this user: set LUNGWATCH_LISTEN_PORT above 1023"
-            case _:
-                why = os.strerror(error.errno) if error.errno else "unknown host"
-                message = f"cannot listen on {host} port {port} ({why}): see LUNGWATCH_LISTEN_HOST"
-        raise Misconfigured(message) from None
-    return listening
 
 
 class Listener:
