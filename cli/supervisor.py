@@ -4,12 +4,11 @@ A child that dies is started again, at first at once, then with growing pauses.
 A child whose very first start ends with exit code 2 is misconfigured: starting
 it again cannot help, so everything stops and the code is passed on. Children
 die with their supervisor, even with one that was killed by ``kill -9``: the
-kernel tells them (``PR_SET_PDEATHSIG``).
+kernel tells them (`core.parent_death`).
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -20,9 +19,9 @@ from typing import Final
 
 from core.errors import Misconfigured
 from core.logging import get
+from core.parent_death import die_with
 from core.signals import SignalMailbox
 
-_PR_SET_PDEATHSIG: Final = 1
 _MISCONFIGURED: Final = 2
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0
@@ -33,7 +32,6 @@ _IMPATIENCE_SECONDS: Final = 1.0
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = get(__name__)
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +142,7 @@ class Supervisor:
 
         def prepare() -> None:
             # runs in the child between fork and exec; the supervisor has one thread, so this is safe
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != supervisor:
+            if not die_with(supervisor):
                 os._exit(1)
 
         child.process = subprocess.Popen(  # noqa: S603 - our own program

@@ -270,21 +270,12 @@ def _run(  # noqa: PLR0917 - what `run` has put together
 
 
 def main(settings: Settings) -> int:
-    """Run as a process: until SIGTERM, SIGINT or the death of the parent.
+    """Run as a process: until SIGTERM or SIGINT.
 
     Returns
     -------
     int
         Exit code, 0.
     """
-    stop = stop_event()
-    threading.Thread(target=_stop_with_parent, args=(os.getppid(), stop), name="parent", daemon=True).start()
-    run(settings, stop)
+    run(settings, stop_event())
     return 0
-
-
-def _stop_with_parent(parent: int, stop: threading.Event) -> None:
-    while not stop.wait(_WAIT_SECONDS):
-        if os.getppid() != parent:
-            _log.warning("parent_died")
-            stop.set()

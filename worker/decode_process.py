@@ -9,7 +9,6 @@ costs its parent one attempt of one image.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import importlib
 import math
 import os
@@ -23,13 +22,13 @@ from typing import Final
 
 from core.errors import LungwatchError, RejectedInput
 from core.logging import safe_error
+from core.parent_death import die_with
 from imaging.instance import read_instance
 from imaging.reading import Reading
 from imaging.reasons import Rejection
 from worker.decode_protocol import ANSWERS, READY, REQUESTS, Answer, Ask, Request
 from worker.fingerprint import fingerprint
 
-_PR_SET_PDEATHSIG: Final = 1
 DEFAULT_READER: Final = "imaging.instance:read_instance"
 
 
@@ -41,7 +40,9 @@ def main() -> int:
     parser.add_argument("--cpu-seconds", type=int, required=True)
     parser.add_argument("--reader", default=DEFAULT_READER)
     arguments = parser.parse_args()
-    _die_with(arguments.parent)
+    # a decoder that hangs never sees its input end
+    if not die_with(arguments.parent):
+        return 1
     answers = _private_output()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (arguments.memory_bytes, arguments.memory_bytes))
@@ -87,13 +88,6 @@ def _perform(request: Request, reader: Callable[..., Reading]) -> Answer:
             # a budget of nothing: everything before decoding is done, and decoding never begins
             rules = replace(request.rules, maximum_decoded_bytes=0)
             return Answer(attributes=read_instance(path, Path(request.masters), rules).attributes)
-
-
-def _die_with(parent: int) -> None:
-    """Ask the kernel to kill us when the parent dies: a decoder that hangs never sees its input end."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:
-        sys.exit(1)
 
 
 def _private_output() -> int:

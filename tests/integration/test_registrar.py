@@ -6,13 +6,10 @@ import os
 import signal
 import sqlite3
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-import psutil
 import pytest
 from redis import Redis
 from sqlalchemy import select
@@ -34,7 +31,7 @@ from dicom_listener.instance_file import SpoolWriter
 from dicom_listener.registrar import LOCK, Registrar
 from tests import servers
 from tests.peers.data_sets import CR_STORAGE, EXPLICIT, data_set, new_uid
-from tests.peers.listener import ListenerProcess, environment, registrar
+from tests.peers.listener import ListenerProcess, registrar
 from tests.peers.raw import RawPeer
 from tests.waiting import wait_until
 
@@ -326,27 +323,6 @@ def test_what_arrives_before_sigterm_is_registered(settings: Settings, migrated:
         registered(migrated, 3)
         with migrated() as session:
             assert session.scalars(select(Heartbeat.stopped_at)).one() is not None
-
-
-@pytest.mark.usefixtures("migrated")
-def test_it_ends_with_its_parent(settings: Settings) -> None:
-    parent = (
-        "import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-m', 'dicom_listener', 'registrar'])"
-    )
-    parent += "\nprint(child.pid, flush=True)\ntime.sleep(600)"
-    with subprocess.Popen(
-        [sys.executable, "-c", parent],
-        env=environment(settings.data_dir),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        child = psutil.Process(int(process.stdout.readline()))
-        lock = Spool(settings.data_dir, "listener").root / LOCK
-        wait_until(lock.exists, 20, "the registrar runs")
-        process.kill()
-        _, alive = psutil.wait_procs([child], timeout=20)
-        assert alive == []
 
 
 @pytest.mark.usefixtures("migrated")
