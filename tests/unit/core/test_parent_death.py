@@ -11,7 +11,9 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 CHILD = "import os, sys, time\nfrom core.parent_death import die_with\n"
 # says that it is armed, then neither reads nor writes anything: only the kernel can end it in time
 DIES = CHILD + "assert die_with(int(sys.argv[1]))\nprint(os.getpid(), flush=True)\ntime.sleep(600)"
-PARENT = "import os, subprocess, sys\nsubprocess.run([sys.executable, '-c', sys.argv[1], str(os.getpid())], check=False)"
+PARENT = (
+    "import os, subprocess, sys\nsubprocess.run([sys.executable, '-c', sys.argv[1], str(os.getpid())], check=False)"
+)
 
 
 def test_a_killed_parent_takes_its_child_along() -> None:
