@@ -21,10 +21,10 @@ from core.errors import RejectedInput
 from imaging.decode.module import PixelModule
 from imaging.elements import items, number, numbers, text
 from imaging.lut import LookupTable, read_lut
+from imaging.master import FULL_SCALE
 from imaging.reasons import Rejection
 from imaging.window import Window, first_usable_window
 
-FULL_SCALE: Final = 65535
 # Without VOI LUT and window: stretch between these percentiles. A collimated border or a burnt-in letter is more
 # than half a per cent of a film's area, noise and dead pixels are less.
 LOW_PERCENTILE: Final = 0.5

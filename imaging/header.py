@@ -56,24 +56,20 @@ class Header:
     pixels: PixelElement | None
 
 
-def read_header(content: bytes | memoryview, maximum_bytes: int) -> Header:
+def read_header(content: bytes | memoryview) -> Header:
     """Read the header of a Part 10 file, pixel data untouched.
 
     Parameters
     ----------
     content : bytes or memoryview
-        The whole file.
-    maximum_bytes : int
-        A larger file is refused.
+        The whole file; its size is the caller's matter.
 
     Raises
     ------
     RejectedInput
-        ``OVER_BUDGET`` for a file too large; as `imaging.skeleton.walk` for
-        its structure; ``BAD_HEADER`` where pydicom cannot read the elements.
+        As `imaging.skeleton.walk` for its structure; ``BAD_HEADER`` where
+        pydicom cannot read the elements.
     """
-    if len(content) > maximum_bytes:
-        raise RejectedInput(Rejection.OVER_BUDGET, f"the file is larger than {maximum_bytes} bytes")
     skeleton = walk(content)
     wanted = [*(Tag(keyword) for keyword in _KEYWORDS), *OVERLAY_BIT_POSITIONS]
     with quiet():

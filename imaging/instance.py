@@ -20,7 +20,8 @@ from imaging.reasons import Rejection
 from imaging.scope import ScopeDecision, ScopeRules, decide_scope
 from imaging.view import read_view
 
-_MAXIMUM_FILE: Final = 1 << 30
+# far above what the listener takes (maximum_message_size); a larger file is not even mapped
+MAXIMUM_FILE_BYTES: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,11 @@ class ReadingRules:
         The header budget, bytes of stored values.
     keep_patient_name : bool
         Whether `Attributes.patient_name` is filled.
-    maximum_file_bytes : int
-        A larger file is not opened.
     """
 
     scope: ScopeRules | None
     maximum_decoded_bytes: int
     keep_patient_name: bool = False
-    maximum_file_bytes: int = _MAXIMUM_FILE
 
 
 def read_instance(path: Path, masters: Path, rules: ReadingRules) -> Reading:
@@ -70,9 +68,9 @@ def read_instance(path: Path, masters: Path, rules: ReadingRules) -> Reading:
     seconds: dict[str, float] = {}
     reading = Reading(attributes=None, seconds=seconds)
     try:
-        with _mapped(path, rules.maximum_file_bytes) as content:
+        with _mapped(path) as content:
             with _timed(seconds, "header"):
-                header = read_header(content, rules.maximum_file_bytes)
+                header = read_header(content)
                 view = read_view(header.dataset).word
                 reading = replace(
                     reading, attributes=attributes(header, view, keep_patient_name=rules.keep_patient_name)
@@ -109,7 +107,7 @@ def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
 
 
 @contextmanager
-def _mapped(path: Path, maximum_bytes: int) -> Iterator[memoryview]:
+def _mapped(path: Path) -> Iterator[memoryview]:
     """Map a file into memory, so that uncompressed pixels are never copied.
 
     Nothing may write to the file meanwhile: entries of the spool are never
@@ -125,8 +123,8 @@ def _mapped(path: Path, maximum_bytes: int) -> Iterator[memoryview]:
         size = stream.seek(0, 2)
         if size == 0:
             raise RejectedInput(Rejection.EMPTY, "the file has no bytes")
-        if size > maximum_bytes:
-            raise RejectedInput(Rejection.OVER_BUDGET, f"the file is larger than {maximum_bytes} bytes")
+        if size > MAXIMUM_FILE_BYTES:
+            raise RejectedInput(Rejection.OVER_BUDGET, f"the file is larger than {MAXIMUM_FILE_BYTES} bytes")
         try:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:

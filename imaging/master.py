@@ -28,6 +28,7 @@ from core.files import write_durably
 from imaging.reading import Quality
 
 LONGEST_SIDE: Final = 512
+# white, in every 16-bit grey there is here
 FULL_SCALE: Final = 65535
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # Noise does not compress: level 1 gives files a few per cent larger in a fifth of the time.

@@ -1,6 +1,6 @@
 """Which images the model may speak about: pure rules over a header, each answer a coded reason.
 
-docs/decisions/0005-scope.md argues the cases where headers are silent.
+docs/decisions/0010-scope-where-headers-are-silent.md argues the cases where headers are silent.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.errors import Misconfigured
+from imaging.master import FULL_SCALE
 
 # Counts up when the same fields would mean other numbers; part of the digest, so old predictions stay explained.
 SPEC_VERSION: Final = 1
-FULL_SCALE: Final = 65535
 _LARGEST_SIDE: Final = 4096
 _CHANNELS: Final = (1, 3)
 

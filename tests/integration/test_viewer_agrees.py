@@ -24,7 +24,7 @@ def compare(folder: Path, dataset: Dataset, option: str) -> int:
     command = ["dcm2pnm", "--write-16-bit-pnm", option, "1", source, picture]
     subprocess.run(command, check=True, capture_output=True)
     content = source.read_bytes()
-    header = read_header(content, len(content))
+    header = read_header(content)
     module, stored = decode(header, content, 1 << 24)
     grey, _ = render(stored, module, header.dataset)
     return int(np.abs(np.asarray(Image.open(picture)).astype(int) - grey).max())

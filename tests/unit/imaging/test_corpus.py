@@ -29,7 +29,7 @@ masters = Path(tempfile.mkdtemp())
 def pixels(content):
     # most of these files are out of scope, so their pixels are asked for directly
     try:
-        header = read_header(content, 1 << 30)
+        header = read_header(content)
         module, stored = decode(header, content, 512 << 20)
         render(stored, module, header.dataset)
     except RejectedInput as error:

@@ -20,7 +20,7 @@ from core.settings import Settings
 from core.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
 from imaging.eight_bit import master_from_picture
 from imaging.elements import quiet
-from imaging.instance import ReadingRules, read_instance
+from imaging.instance import MAXIMUM_FILE_BYTES, ReadingRules, read_instance
 from imaging.master import load_master, shrink
 from imaging.reading import Reading
 from imaging.reasons import Annotation, Rejection, ScopeReason
@@ -179,6 +179,16 @@ def test_an_unknown_character_set_is_an_annotation(folder: Path) -> None:
 
 
 # The bombs: each must be refused from headers, in no time and without memory.
+
+
+@pytest.mark.parametrize(
+    ("excess", "rejected"), [(0, Rejection.NOT_DICOM), (1, Rejection.OVER_BUDGET)], ids=["at the limit", "over it"]
+)
+def test_a_file_over_the_limit_is_not_looked_into(folder: Path, excess: int, rejected: Rejection) -> None:
+    path = folder / "object.dcm"
+    with path.open("wb") as sparse:
+        sparse.truncate(MAXIMUM_FILE_BYTES + excess)
+    assert read_instance(path, folder / "masters", rules()).rejected is rejected
 
 
 def test_a_66_byte_rle_fragment_that_declares_terabytes(folder: Path) -> None:

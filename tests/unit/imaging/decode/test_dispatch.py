@@ -26,7 +26,7 @@ LOSSLESS = [
 @pytest.mark.parametrize("reference", REFERENCES, ids=lambda reference: reference.name)
 def test_stored_values_are_those_another_decoder_gives(reference: PixelReference) -> None:
     content = reference.content()
-    header = read_header(content, len(content))
+    header = read_header(content)
     _, stored = decode(header, content, BUDGET)
     assert header.transfer_syntax_uid == reference.transfer_syntax
     assert stored.dtype == reference.dtype
@@ -43,7 +43,7 @@ def test_every_syntax_we_accept_has_a_reference() -> None:
 def test_lossless_syntaxes_give_back_every_pixel(syntax: str) -> None:
     picture = gradient()
     content = part10(phantom(picture=picture, syntax=uid.UID(syntax)))
-    _, stored = decode(read_header(content, len(content)), content, BUDGET)
+    _, stored = decode(read_header(content), content, BUDGET)
     np.testing.assert_array_equal(stored, picture)
 
 
@@ -61,7 +61,7 @@ def test_a_frame_in_several_fragments_is_put_together() -> None:
     frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
     dataset.PixelData = encapsulate([frame], fragments_per_frame=5)
     content = part10(dataset)
-    header = read_header(content, len(content))
+    header = read_header(content)
     assert header.pixels is not None
     assert len(header.pixels.fragments) == 5
     np.testing.assert_array_equal(decode(header, content, BUDGET)[1], picture)
@@ -72,7 +72,7 @@ def test_missing_pixel_data_are_named() -> None:
     del dataset.PixelData
     content = part10(dataset)
     with pytest.raises(RejectedInput) as caught:
-        decode(read_header(content, len(content)), content, BUDGET)
+        decode(read_header(content), content, BUDGET)
     assert caught.value.reason == Rejection.NO_PIXEL_DATA
 
 
@@ -81,13 +81,13 @@ def test_empty_pixel_data_are_missing_ones() -> None:
     dataset.PixelData = b""
     content = part10(dataset)
     with pytest.raises(RejectedInput) as caught:
-        decode(read_header(content, len(content)), content, BUDGET)
+        decode(read_header(content), content, BUDGET)
     assert caught.value.reason == Rejection.NO_PIXEL_DATA
 
 
 def test_the_budget_is_held_before_decoding() -> None:
     content = part10(phantom())
-    header = read_header(content, len(content))
+    header = read_header(content)
     size = header.dataset.Rows * header.dataset.Columns * 2
     decode(header, content, size)
     with pytest.raises(RejectedInput) as caught:
