@@ -71,14 +71,15 @@ class OperatingPoint(_Frozen):
 
 
 class UncertaintyBand(_Frozen):
-    """Scores from `low` up to, not including, `high` are flagged UNCERTAIN."""
+    """Scores from `low` up to, not including, `high` are flagged UNCERTAIN; `chosen_how` says in words why these."""
 
     low: Share
     high: Share
+    chosen_how: str
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.low > self.high:
+        if self.low >= self.high:
             message = "the uncertainty band ends before it begins"
             raise ValueError(message)
         return self
@@ -156,6 +157,9 @@ class Manifest(_Frozen):
             raise ValueError(message)
         if POSITIVE not in self.labels or len(set(self.labels)) != len(self.labels):
             message = f"labels must be distinct and include {POSITIVE}"
+            raise ValueError(message)
+        if not self.uncertainty.low < self.operating_point.threshold < self.uncertainty.high:
+            message = "the uncertainty band does not lie around the threshold"
             raise ValueError(message)
         if missing := REQUIRED_FILES - set(self.files):
             message = f"files lack {', '.join(sorted(missing))}"

@@ -75,7 +75,10 @@ def model_card(manifest: Manifest) -> str:
             f"(lower bound {point.sensitivity_lower_bound:.3f}), "
             f"at the cost of a specificity of {_cell(point.specificity)}."
         ),
-        f"Scores from {manifest.uncertainty.low:.6g} up to {manifest.uncertainty.high:.6g} are flagged UNCERTAIN.",
+        (
+            f"Scores from {manifest.uncertainty.low:.6g} up to {manifest.uncertainty.high:.6g} are flagged UNCERTAIN, "
+            f"on whichever side of the threshold: {manifest.uncertainty.chosen_how}."
+        ),
         (
             f"Probability: slope {calibration.slope:.4f} and intercept {calibration.intercept:.4f} on the log-odds of "
             f"the score, right at a prevalence of {calibration.training_prevalence:.3f}; another prevalence shifts it."
@@ -83,7 +86,11 @@ def model_card(manifest: Manifest) -> str:
         "",
         "## Figures",
         "",
-        "95 % intervals by resampling patients; the yes-or-no figures are at the operating point.",
+        (
+            "95 % intervals by resampling patients; the yes-or-no figures are at the operating point. Resampling by "
+            "itself adds to the calibration error, so its interval is shifted until its median is the figure: it tells "
+            "how far the figure may vary, and not that the error could not be smaller."
+        ),
         "",
         "| figure | " + " | ".join(manifest.metrics) + " |",
         "|---|" + "---|" * len(manifest.metrics),

@@ -14,8 +14,8 @@ from training.metrics import Scored, intervals, patient_weights
 
 REQUIRED_SENSITIVITY: Final = 0.97
 CONFIDENCE: Final = 0.95
-_BAND_SENSITIVITY: Final = 0.99
-_BAND_SPECIFICITY: Final = 0.95
+# fixed before any score was seen; on each side of the threshold, so that a NOT_SUSPECTED may be UNCERTAIN as well
+BAND_SHARE: Final = 0.05
 _RESAMPLES: Final = 2000
 _BISECTIONS: Final = 60
 
@@ -104,16 +104,16 @@ def choose(
         The highest threshold that reaches it, placed halfway to the next
         lower score, so that rounding in another runtime changes no outcome.
     UncertaintyBand
-        From the score above which 99 % of pneumonia lies to the score above
-        which only 5 % of normals lie; the threshold is always within.
+        Around the threshold; see `band_around`.
 
     Raises
     ------
     FitFailed
-        If a class is missing or there are too few patients for any threshold to reach it.
+        If a class is missing, there are too few patients for any threshold to
+        reach it, or only a threshold of 0 would, which calls every image.
     """
-    ill, well = scored.only(scored.labels == 1), scored.only(scored.labels == 0)
-    if len(ill) == 0 or len(well) == 0:
+    ill = scored.only(scored.labels == 1)
+    if len(ill) in {0, len(scored)}:
         raise FitFailed("an operating point needs both classes among the validation patients; use more data")
     refuse_too_few(len(np.unique(ill.patients)), required, confidence)
     threshold, bound = _highest(scored, ill, required, confidence)
@@ -132,9 +132,46 @@ def choose(
             f"{required:g}, on patients held out from fitting, from choosing the epoch and from the test"
         ),
     )
-    low = min(threshold, float(np.quantile(ill.scores, 1 - _BAND_SENSITIVITY, method="lower")))
-    high = max(threshold, float(np.quantile(well.scores, _BAND_SPECIFICITY, method="higher")))
-    return point, UncertaintyBand(low=low, high=high)
+    return point, band_around(threshold, scored.scores)
+
+
+def band_around(threshold: float, scores: NDArray[np.float64], share: float = BAND_SHARE) -> UncertaintyBand:
+    """Return the scores nearest the threshold, on either side of it.
+
+    Parameters
+    ----------
+    threshold : float
+        Above 0, below 1, and no one's score.
+    scores : ndarray of float64, shape (n,)
+        Of all held-out images, of either class.
+    share : float
+        Of these images, how many each side holds: those nearest below, and
+        those nearest above. A count, and so the same on any scale of the score.
+
+    Returns
+    -------
+    UncertaintyBand
+        Its ends lie halfway to the next score outside, so that rounding in
+        another runtime changes no flag; equal scores are all within. Where a
+        side has fewer images it ends halfway to 0 or 1.
+    """
+    count = max(1, math.ceil(share * len(scores)))
+    below, above = np.sort(scores[scores < threshold])[::-1], np.sort(scores[scores >= threshold])
+    return UncertaintyBand(
+        low=_end(below, count, threshold, 0.0),
+        high=_end(above, count, threshold, 1.0),
+        chosen_how=(
+            f"the {share:.0%} of the same images whose scores lie nearest below the threshold, and the {share:.0%} "
+            "nearest above it"
+        ),
+    )
+
+
+def _end(outwards: NDArray[np.float64], count: int, threshold: float, limit: float) -> float:
+    """Return the middle between the last of `count` scores, ordered outwards, and the first beyond."""
+    last = float(outwards[:count][-1]) if len(outwards) else threshold
+    beyond = outwards[np.abs(outwards - threshold) > abs(last - threshold)]
+    return (last + (float(beyond[0]) if len(beyond) else limit)) / 2
 
 
 def _highest(scored: Scored, ill: Scored, required: float, confidence: float) -> tuple[float, float]:
@@ -145,7 +182,7 @@ def _highest(scored: Scored, ill: Scored, required: float, confidence: float) ->
             continue
         threshold = _between(values, float(value))
         bound = sensitivity_lower_bound(ill, threshold, confidence)
-        if bound >= required:
+        if bound >= required and threshold > 0:
             return threshold, bound
     message = "no threshold reaches the required sensitivity on the validation patients; use more data"
     raise FitFailed(message)

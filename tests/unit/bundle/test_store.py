@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import BundleRefused
-from bundle.manifest import CHECKS, LITERT, MANIFEST, REQUIRED_FILES, SIGNATURE, WEIGHTS
+from bundle.manifest import CHECKS, LITERT, MANIFEST, MODEL_CARD, REQUIRED_FILES, SIGNATURE, WEIGHTS
 from bundle.signing import sign
 from bundle.store import verify, write
 from tests.factories.bundles import make_bundle, make_key, starter
@@ -148,3 +148,17 @@ def test_a_manifest_must_list_exactly_what_is_written(tmp_path: Path) -> None:
     del files[CHECKS]
     with pytest.raises(BundleRefused, match="exactly the files"):
         write(tmp_path / "x", starter().manifest, files, KEY)
+
+
+def test_the_starters_band_has_a_side_below_the_threshold_and_one_above() -> None:
+    manifest = starter().manifest
+    assert manifest.uncertainty.low < manifest.operating_point.threshold < manifest.uncertainty.high
+    assert manifest.uncertainty.chosen_how in starter().files[MODEL_CARD].decode()
+
+
+@pytest.mark.parametrize("side", ["low", "high"])
+def test_a_band_that_only_begins_or_ends_at_the_threshold_is_refused(tmp_path: Path, side: str) -> None:
+    manifest = starter().manifest
+    band = {**manifest.uncertainty.model_dump(), side: manifest.operating_point.threshold}
+    with pytest.raises(ValueError, match="does not lie around the threshold"):
+        make_bundle(tmp_path / "bundle", uncertainty=band)

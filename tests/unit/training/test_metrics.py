@@ -82,3 +82,15 @@ def test_intervals_hold_their_value_and_widen_when_images_share_patients() -> No
         assert found.low <= found.value <= found.high, name
     assert shared["auc"].high - shared["auc"].low > 1.5 * (alone["auc"].high - alone["auc"].low)
     assert shared == intervals(scored(list(labels), list(scores), list(np.repeat(range(60), 5))), 0.5, resamples=300)
+
+
+@pytest.mark.parametrize("images", [1, 3, 30, 300])
+def test_the_calibration_error_lies_within_its_interval(images: int) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        probabilities = rng.beta(0.3, 0.1, images)
+        # rightly calibrated, and nearly so with one patient of many images who is not
+        for labels in (rng.random(images) < probabilities, probabilities > 0.5):
+            data = Scored(labels.astype(np.int64), probabilities, probabilities, rng.integers(0, images, images))
+            found = intervals(data, 0.5, ("ece",), resamples=100, seed=seed)["ece"]
+            assert found.low <= found.value <= found.high, (seed, found)

@@ -5,7 +5,7 @@ import pytest
 
 from training.errors import FitFailed
 from training.metrics import Scored
-from training.operating_point import binomial_lower_bound, choose, sensitivity_lower_bound
+from training.operating_point import band_around, binomial_lower_bound, choose, sensitivity_lower_bound
 
 
 def scored(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = None) -> Scored:
@@ -54,11 +54,51 @@ def test_the_highest_threshold_that_assures_the_sensitivity() -> None:
     assert sensitivity_lower_bound(ill, float(following)) < 0.97
     # no score lies on it, so rounding elsewhere changes no outcome
     assert np.abs(data.scores - point.threshold).min() > 1e-6
-    assert band.low <= point.threshold <= band.high
-    assert np.mean(ill.scores >= band.low) >= 0.99
-    assert np.mean(data.scores[data.labels == 0] < band.high) >= 0.95
+    assert band == band_around(point.threshold, data.scores)
     assert (point.patients, point.images) == (500, 500)
     assert point.specificity.value == pytest.approx(np.mean(data.scores[data.labels == 0] < point.threshold), abs=1e-5)
+
+
+def test_either_side_of_the_threshold_may_be_uncertain() -> None:
+    data = example()
+    point, band = choose(data)
+    assert band.low < point.threshold < band.high
+    # 5 % of 500 images a side
+    assert np.sum((data.scores >= band.low) & (data.scores < point.threshold)) == 25
+    assert np.sum((data.scores >= point.threshold) & (data.scores < band.high)) == 25
+    assert np.abs(data.scores - band.low).min() > 0
+    assert np.abs(data.scores - band.high).min() > 0
+
+
+def test_the_band_is_the_same_on_any_scale_of_the_score() -> None:
+    scores = example().scores
+    band, squared = band_around(0.4, scores), band_around(0.16, scores**2)
+    within = (scores >= band.low) & (scores < band.high)
+    assert list(within) == list((scores**2 >= squared.low) & (scores**2 < squared.high))
+
+
+@pytest.mark.parametrize(
+    ("scores", "low", "high"),
+    [
+        # the nearest on either side, up to halfway to the next
+        ([0.1, 0.2, 0.4, 0.6, 0.8, 0.9], 0.3, 0.7),
+        # equal scores are not torn apart
+        ([0.1, 0.4, 0.4, 0.4, 0.6, 0.6, 0.9], 0.25, 0.75),
+        # nobody further out, nobody at all
+        ([0.4, 0.6], 0.2, 0.8),
+        ([0.6, 0.8], 0.25, 0.7),
+        ([0.2, 0.4], 0.3, 0.75),
+    ],
+)
+def test_where_the_band_ends(scores: list[float], low: float, high: float) -> None:
+    band = band_around(0.5, np.array(scores))
+    assert (band.low, band.high) == pytest.approx((low, high))
+
+
+def test_a_threshold_that_calls_everything_is_none() -> None:
+    everything = scored(np.repeat([1, 0], [200, 50]), np.zeros(250))
+    with pytest.raises(FitFailed, match="no threshold"):
+        choose(everything)
 
 
 def test_less_required_costs_less() -> None:
