@@ -14,10 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from db.inserting import insert
 from db.models.receipt import Receipt
 from db.models.study import Image, Study
-from db.vocabulary import OUTCOME_PRECEDENCE, Outcome, ReceiptState
-
-# a receipt of the same image in one of these states, earlier or later, makes good for an unreadable one
-GOOD_STATES = (ReceiptState.CLASSIFIED, ReceiptState.HEADER_REVISION, ReceiptState.OUT_OF_SCOPE)
+from db.vocabulary import GOOD_STATES, OUTCOME_PRECEDENCE, Outcome, ReceiptState
 
 
 def lock_or_create_study(
@@ -30,14 +27,12 @@ def lock_or_create_study(
     issuer_of_patient_id: str | None = None,
     patient_name: str | None = None,
     study_date: date | None = None,
-    replace: bool = False,
 ) -> Study:
     """Return the study, made if need be and locked until the transaction ends.
 
     The times of first and last receipt are widened by `received_at`. Other
-    values fill what is empty; with `replace` (a header revision) they take the
-    place of what was there. Where an image names another patient than the study
-    does, the study's value stays: compare and flag it.
+    values fill what is empty. Where an image names another patient than the
+    study does, the study's value stays: compare and flag it.
 
     Parameters
     ----------
@@ -49,8 +44,6 @@ def lock_or_create_study(
         When the instance became durable; aware.
     accession_number, patient_id, issuer_of_patient_id, patient_name, study_date : optional
         (0008,0050), (0010,0020), (0010,0021), (0010,0010), (0008,0020).
-    replace : bool
-        Whether values given replace values held.
     """
     session.execute(
         insert(session, Study)
@@ -72,7 +65,7 @@ def lock_or_create_study(
         "study_date": study_date,
     }
     for name, value in given.items():
-        if value is not None and (replace or getattr(study, name) is None):
+        if value is not None and getattr(study, name) is None:
             setattr(study, name, value)
     study.first_received_at = min(study.first_received_at, received_at)
     study.last_received_at = max(study.last_received_at, received_at)

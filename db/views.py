@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from db.vocabulary import FLAG_PRIORITY, OUTCOME_PRECEDENCE, FlagKind, Outcome
+from db.vocabulary import FLAG_PRIORITY, GOOD_STATES, OUTCOME_PRECEDENCE, FlagKind, Outcome
 
 # in the order they are dropped
 NAMES: Final = ("flagged_result", "study_result")
@@ -69,9 +69,9 @@ _JOIN: Final = {
 }
 
 # of a receipt r: quarantined, and no other copy of the same image was read
-_UNREADABLE: Final = """r.state = 'QUARANTINED' AND NOT EXISTS (
+_UNREADABLE: Final = f"""r.state = 'QUARANTINED' AND NOT EXISTS (
             SELECT 1 FROM receipt better WHERE better.image_id = r.image_id
-            AND better.state IN ('CLASSIFIED', 'HEADER_REVISION', 'OUT_OF_SCOPE'))"""
+            AND better.state IN ({", ".join(f"'{state}'" for state in GOOD_STATES)}))"""  # noqa: S608 - constants
 
 # The prediction in force of the image that decided: of each image the newest for its present revision
 # (a header revision keeps the one it inherits), of those the highest probability.

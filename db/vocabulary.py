@@ -34,6 +34,8 @@ LEGAL_MOVES: Final[dict[ReceiptState, frozenset[ReceiptState]]] = {
     ReceiptState.QUARANTINED: frozenset({ReceiptState.PENDING}),
 }
 TERMINAL: Final = frozenset(set(ReceiptState) - {ReceiptState.PENDING})
+# a receipt of the same image in one of these states, earlier or later, makes good for an unreadable one
+GOOD_STATES: Final = (ReceiptState.CLASSIFIED, ReceiptState.HEADER_REVISION, ReceiptState.OUT_OF_SCOPE)
 
 
 class IllegalMove(LungwatchError):

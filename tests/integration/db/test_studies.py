@@ -29,17 +29,13 @@ def test_a_study_is_made_once_and_its_times_widen(sessions: Sessions) -> None:
     assert study.outcome is Outcome.PENDING
 
 
-def test_values_fill_what_is_empty_and_replace_only_when_told(sessions: Sessions) -> None:
+def test_values_fill_what_is_empty_and_replace_nothing(sessions: Sessions) -> None:
     with sessions.begin() as session:
         lock_or_create_study(session, study_uid="1.2.3", received_at=ago(9), accession_number="A1")
         study = lock_or_create_study(
             session, study_uid="1.2.3", received_at=ago(9), accession_number="A2", study_date=date(2026, 1, 1)
         )
         assert (study.accession_number, study.study_date) == ("A1", date(2026, 1, 1))
-        study = lock_or_create_study(
-            session, study_uid="1.2.3", received_at=ago(9), accession_number="A2", replace=True
-        )
-        assert (study.accession_number, study.study_date) == ("A2", date(2026, 1, 1))
 
 
 def test_many_workers_make_one_study_and_one_image(sessions: Sessions) -> None:
