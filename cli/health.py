@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,16 +30,25 @@ class Disk:
     watermark: int
 
 
-def watermark(settings: Settings, total: int) -> int:
-    """Return how many bytes must stay free on a disk of this size: the larger of share and amount."""
-    return max(int(settings.free_space_fraction * total), settings.free_space_bytes)
-
-
 def alive(process: ProcessRow, settings: Settings) -> bool:
     """Return whether a process has been heard of lately and did not say goodbye."""
     return process.stopped_at is None and process.seen_seconds <= (
         _BEATS_MISSED * settings.heartbeat_seconds + _SLACK_SECONDS
     )
+
+
+def standing(processes: Sequence[ProcessRow], settings: Settings) -> list[ProcessRow]:
+    """Return the processes worth showing: not those that fell silent and were replaced on their host.
+
+    Replaced is one after whose last beat another of its kind, and of its
+    listener, started there.
+    """
+    return [one for one in processes if alive(one, settings) or not any(_replaced(one, by) for by in processes)]
+
+
+def _replaced(old: ProcessRow, new: ProcessRow) -> bool:
+    same = (old.kind, old.host, old.listener) == (new.kind, new.host, new.listener)
+    return same and old.stopped_at is None and new.started_at > old.seen_at
 
 
 def problems(report: StatusReport, settings: Settings, disk: Disk | None) -> list[str]:

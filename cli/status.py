@@ -5,19 +5,20 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from cli.errors import ExitCode
-from cli.health import Disk, alive, problems, problems_here, watermark
+from cli.health import Disk, alive, problems, problems_here, standing
 from cli.ledger import open_ledger, quiet
 from cli.output import console, facts, notes, print_json, printable, say, shown, table
+from core.errors import ExitCode
 from core.settings import Settings, load
 from db.report import StatusReport
 from db.report import status as query_status
+from dicom_listener.disk import Watermark
 
 
 def status(
@@ -38,18 +39,19 @@ def status(
     if listener:
         _answer(_ask_listener(), as_json=as_json)
     with open_ledger() as ledger, ledger.read() as session:
-        report = query_status(session)
         settings = ledger.settings
+        found = query_status(session)
+    report = replace(found, processes=tuple(standing(found.processes, settings)))
     if here:
         _answer(problems_here(report, settings, socket.gethostname()), as_json=as_json)
     disk = measure(settings)
-    found = problems(report, settings, disk)
+    wrong = problems(report, settings, disk)
     if as_json:
-        verdict = {"well": not found, "problems": found, "disk": None if disk is None else asdict(disk)}
+        verdict = {"well": not wrong, "problems": wrong, "disk": None if disk is None else asdict(disk)}
         print_json(verdict | asdict(report))
     else:
-        _show(console(), report, settings, disk, found)
-    raise typer.Exit(ExitCode.FINDING if found else ExitCode.FINE)
+        _show(console(), report, settings, disk, wrong)
+    raise typer.Exit(ExitCode.FINDING if wrong else ExitCode.FINE)
 
 
 def _ask_listener() -> list[str]:
@@ -75,8 +77,9 @@ def measure(settings: Settings) -> Disk | None:
     """Return the room where the data directory lies, or None where it is not on this machine."""
     if not settings.data_dir.exists():
         return None
+    watermark = Watermark(settings.data_dir, settings.free_space_fraction, settings.free_space_bytes)
     usage = shutil.disk_usage(settings.data_dir)
-    return Disk(usage.total, usage.free, watermark(settings, usage.total))
+    return Disk(usage.total, usage.free, watermark.floor(usage.total))
 
 
 def _show(out: Console, report: StatusReport, settings: Settings, disk: Disk | None, found: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the command, the demo and BI ask of the ledger, as frozen rows. Use a session of `db.base.make_readers`.
+"""Results as frozen rows, for the command and the demo. Use a session of `db.base.make_readers`.
 
 Lists that can grow take `limit` and `after`, the last row of the page before
 (keyset pagination: no page is slower than the first, none skips or repeats).
@@ -29,26 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from db.base import Moment, Words
-from db.quarantine import quarantined, retry, show
-from db.report import StatusReport, status
-from db.story import StudyStory, trace
 from db.vocabulary import Outcome
-
-__all__ = [
-    "FLAGGED_RESULT",
-    "STUDY_RESULT",
-    "ResultRow",
-    "StatusReport",
-    "StudyStory",
-    "flagged_count",
-    "quarantined",
-    "result",
-    "results",
-    "retry",
-    "show",
-    "status",
-    "trace",
-]
 
 
 def _columns() -> list[ColumnClause[Any]]:

@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Select, func, or_, select, table
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.base import database_now
 from db.models.model import Heartbeat, ModelVersion
 from db.models.receipt import Receipt
 from db.models.study import Study
+from db.queries import flagged_count
 from db.registry import champion
 from db.vocabulary import TERMINAL, Outcome, ProcessKind, ReceiptState
 
-# a process that has been silent for longer is history, unless it never stopped in good order this week
+# a process that has been silent for longer is history; one that did not stop in good order stands longer
 _RECENT: Final = timedelta(days=1)
+_RECENT_DEATH: Final = timedelta(days=7)
 _MOST_PROCESSES: Final = 200
 _Word = TypeVar("_Word", bound=str)
 
@@ -86,7 +88,7 @@ class StatusReport:
     champion : ChampionRow or None
         None before the first model was installed.
     processes : tuple of ProcessRow
-        Those seen within a day or not stopped, newest first.
+        Those seen within a day, or within a week and never stopped; newest first.
     """
 
     at: datetime
@@ -125,7 +127,7 @@ def status(session: Session) -> StatusReport:
         oldest_pending_seconds=_age(now, oldest),
         studies=studies,
         unsettled=session.scalars(select(func.count()).select_from(Study).where(Study.settled_at.is_(None))).one(),
-        flagged=session.scalars(select(func.count()).select_from(table("flagged_result"))).one(),
+        flagged=flagged_count(session),
         quarantined=_counts(session, reasons.where(Receipt.state == ReceiptState.QUARANTINED), Receipt.reason),
         champion=None
         if reign is None
@@ -143,7 +145,12 @@ def _processes(session: Session, now: datetime) -> tuple[ProcessRow, ...]:
     rows = session.execute(
         select(Heartbeat, ModelVersion.name, ModelVersion.version)
         .outerjoin(ModelVersion, ModelVersion.id == Heartbeat.model_version_id)
-        .where(or_(Heartbeat.seen_at > now - _RECENT, Heartbeat.stopped_at.is_(None)))
+        .where(
+            or_(
+                Heartbeat.seen_at > now - _RECENT,
+                and_(Heartbeat.stopped_at.is_(None), Heartbeat.seen_at > now - _RECENT_DEATH),
+            )
+        )
         .order_by(Heartbeat.id.desc())
         .limit(_MOST_PROCESSES)
     )

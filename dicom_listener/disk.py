@@ -25,6 +25,10 @@ class Watermark:
     fraction: float
     minimum: int
 
+    def floor(self, total: int) -> int:
+        """Return how many bytes of a disk of this size stay free."""
+        return max(int(self.fraction * total), self.minimum)
+
     def admits(self, size: int) -> bool:
         """Say whether `size` more bytes would leave the watermark free.
 
@@ -37,6 +41,5 @@ class Watermark:
             If the disk cannot be asked.
         """
         disk = os.statvfs(self.directory)
-        floor = max(self.fraction * disk.f_blocks * disk.f_frsize, self.minimum)
         # f_bavail: what is left for a process that is not root
-        return disk.f_bavail * disk.f_frsize - size >= floor
+        return disk.f_bavail * disk.f_frsize - size >= self.floor(disk.f_blocks * disk.f_frsize)

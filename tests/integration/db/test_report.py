@@ -19,6 +19,7 @@ from db.studies import recompute_outcome
 from db.vocabulary import FlagKind, IllegalMove, Outcome, ProcessKind, ReceiptState
 from tests.factories.rows import (
     FlagFactory,
+    HeartbeatFactory,
     ImageFactory,
     ModelVersionFactory,
     PredictionFactory,
@@ -77,6 +78,15 @@ def test_a_beat_overwrites_its_row(sessions: Sessions) -> None:
     with sessions() as session:
         (process,) = status(session).processes
     assert process.problem is None
+
+
+def test_a_process_that_fell_silent_is_history_after_a_week(sessions: Sessions) -> None:
+    with sessions.begin() as session, rows_in(session):
+        HeartbeatFactory(pid=1, seen_at=ago(8 * 86_400))
+        HeartbeatFactory(pid=2, seen_at=ago(6 * 86_400))
+        HeartbeatFactory(pid=3, seen_at=ago(2 * 86_400), stopped_at=ago(2 * 86_400))
+    with sessions() as session:
+        assert [process.pid for process in status(session).processes] == [2]
 
 
 def test_quarantine_lists_newest_first_in_pages(sessions: Sessions) -> None:

@@ -3,12 +3,12 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from cli.health import Disk, alive, problems, problems_here, watermark
+from cli.health import Disk, alive, problems, problems_here, standing
 from core.settings import Settings
 from db.report import ChampionRow, ProcessRow, StatusReport
 from db.vocabulary import Outcome, ProcessKind, ReceiptState
@@ -90,9 +90,32 @@ def test_a_host_is_well_when_something_of_it_lives_without_a_problem(settings: S
     assert problems_here(ill, settings, "host") == ["worker: no bundle"]
 
 
-def test_the_watermark_is_the_larger_of_share_and_amount(settings: Settings) -> None:
-    assert watermark(settings.model_copy(update={"free_space_fraction": 0.1, "free_space_bytes": 5}), 1000) == 100
-    assert watermark(settings.model_copy(update={"free_space_fraction": 0.1, "free_space_bytes": 500}), 1000) == 500
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, False),
+        ({"kind": ProcessKind.BEAT}, True),
+        ({"host": "elsewhere"}, True),
+        ({"listener": "other"}, True),
+        # two workers started together: the one left has not taken the other's place
+        ({"started_at": NOW - timedelta(hours=2)}, True),
+        ({"stopped_at": NOW}, False),
+    ],
+)
+def test_a_killed_process_is_shown_until_another_takes_its_place(
+    settings: Settings, changes: dict[str, object], shown: bool
+) -> None:
+    then = NOW - timedelta(hours=1)
+    killed = process(ProcessKind.WORKER, started_at=then, seen_at=then, seen_seconds=3600.0)
+    other = replace(process(ProcessKind.WORKER, pid=8), **changes)
+    assert standing([other, killed], settings) == ([other, killed] if shown else [other])
+
+
+def test_who_lives_or_stopped_in_good_order_is_shown_beside_younger_ones(settings: Settings) -> None:
+    both = [process(ProcessKind.WORKER, started_at=NOW + timedelta(seconds=1)), process(ProcessKind.WORKER, pid=8)]
+    assert standing(both, settings) == both
+    stopped = [both[0], replace(both[1], stopped_at=NOW)]
+    assert standing(stopped, settings) == stopped
 
 
 def test_the_screen_and_its_json(
@@ -102,7 +125,7 @@ def test_the_screen_and_its_json(
     with sessions.begin() as session, rows_in(session):
         HeartbeatFactory(host=socket.gethostname())
         HeartbeatFactory(kind=ProcessKind.WORKER, listener=None, horizon=None, problem="\x1b[31mno bundle")
-        HeartbeatFactory(kind=ProcessKind.WORKER, listener=None, horizon=None, seen_at=ago(9999))
+        HeartbeatFactory(kind=ProcessKind.WORKER, listener=None, horizon=None, host="gone", seen_at=ago(9999))
         ReceiptFactory(overdue=True)
         ReceiptFactory(quarantined=True)
     said = lungwatch("status", "--json")
