@@ -15,7 +15,8 @@ from typing import Any, Final, Literal
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from cli.errors import ExitCode, epilog, report
+from cli.errors import epilog, report
+from core.errors import ExitCode
 
 Panel = Literal["Run", "Look", "Model", "Administer"]
 

@@ -10,23 +10,10 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from enum import IntEnum
 from typing import Final, TextIO
 
-from core.errors import LungwatchError, Misconfigured, RejectedInput, TransientFailure
+from core.errors import ExitCode, LungwatchError, Misconfigured, RejectedInput, TransientFailure
 from core.logging import safe_error
-
-
-class ExitCode(IntEnum):
-    """What the `lungwatch` command tells the shell."""
-
-    FINE = 0
-    FINDING = 1
-    MISCONFIGURED = 2
-    OUTSIDE = 3
-    UNEXPECTED = 70
-    INTERRUPTED = 130
-
 
 MEANING: Final = {
     ExitCode.FINE: "all is well",

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.errors import Misconfigured
 from core.logging import configure
 from core.settings import Settings, load
-from db.base import make_engine, make_readers, make_sessions
+from db.base import make_engine, make_readers, make_sessions, sqlite_path
 from db.migrate import check
 
 
@@ -61,6 +61,11 @@ def quiet(settings: Settings) -> None:
     configure(settings if settings.log_level == "DEBUG" else settings.model_copy(update={"log_level": "ERROR"}))
 
 
+def has_ledger(settings: Settings) -> bool:
+    """Whether this installation has a ledger; looking never makes one."""
+    return settings.database_url is not None or sqlite_path(settings).exists()
+
+
 def refuse_missing(settings: Settings) -> None:
     """Refuse to look into an embedded ledger that is not there: opening it would make an empty one.
 
@@ -69,12 +74,10 @@ def refuse_missing(settings: Settings) -> None:
     Misconfigured
         Naming the place looked at.
     """
-    if settings.database_url is not None:
-        return
-    path = settings.data_dir.absolute() / "lungwatch.db"
-    if not path.exists():
+    if not has_ledger(settings):
         message = (
-            f"there is no ledger at {path}. Run this where lungwatch serve runs, or set LUNGWATCH_DATA_DIR "
-            "(or LUNGWATCH_DATABASE_URL) as it has them; lungwatch serve and lungwatch db upgrade make a new one."
+            f"there is no ledger at {sqlite_path(settings)}. Run this where lungwatch serve runs, or set "
+            "LUNGWATCH_DATA_DIR (or LUNGWATCH_DATABASE_URL) as it has them; lungwatch serve and "
+            "lungwatch db upgrade make a new one."
         )
         raise Misconfigured(message)

@@ -52,18 +52,14 @@ def load(settings: Settings, model: str) -> tuple[LoadedModel, frozenset[str]]:
 
 def champion_or_starter(settings: Settings) -> str:
     """Return ``champion`` where this installation's ledger has one, else ``starter``: a fresh clone has no ledger."""
+    from cli.ledger import has_ledger, open_ledger  # noqa: PLC0415 - most calls need no database
+
     if not has_ledger(settings):
         return STARTER_LOCATION
-    from cli.ledger import open_ledger  # noqa: PLC0415 - most calls need no database
     from db.registry import champion  # noqa: PLC0415 - likewise
 
     with open_ledger() as ledger, ledger.read() as session:
         return STARTER_LOCATION if champion(session) is None else CHAMPION
-
-
-def has_ledger(settings: Settings) -> bool:
-    """Whether this installation has a ledger; looking never makes one."""
-    return settings.database_url is not None or (settings.data_dir / "lungwatch.db").exists()
 
 
 def _registered(model: str) -> tuple[str, str]:

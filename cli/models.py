@@ -12,10 +12,10 @@ from bundle.load import STARTER, STARTER_LOCATION, load_for, locate
 from bundle.signing import trusted_keys
 from bundle.store import verify as verify_bundle
 from cli import model_choice
-from cli.errors import ExitCode
-from cli.ledger import open_ledger
+from cli.ledger import has_ledger, open_ledger
 from cli.output import console, notes, print_json, table
 from core import logging
+from core.errors import ExitCode
 from core.settings import Settings
 from core.settings import load as load_settings
 from db.registry import champion
@@ -118,7 +118,7 @@ def _verify(settings: Settings, known: Known) -> dict[str, object]:
 
 def _known(settings: Settings, *, with_starter: bool = False) -> list[Known]:
     rows = []
-    if model_choice.has_ledger(settings):
+    if has_ledger(settings):
         with open_ledger() as ledger, ledger.read() as session:
             reign = champion(session)
             rows = [

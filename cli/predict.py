@@ -13,10 +13,9 @@ from rich.progress import track
 
 from bundle.load import STARTER_LOCATION, LoadedModel
 from cli import model_choice
-from cli.errors import ExitCode
 from cli.output import console, notes, print_json, table
 from core import logging
-from core.errors import RejectedInput, TransientFailure
+from core.errors import ExitCode, RejectedInput, TransientFailure
 from core.settings import Settings
 from core.settings import load as load_settings
 from db.vocabulary import Outcome

@@ -9,10 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from cli.errors import ExitCode
 from cli.ledger import open_ledger
 from cli.output import console, facts, notes, print_json, printable, say
-from core.errors import Misconfigured
+from core.errors import ExitCode, Misconfigured
 from db.audit import Audit
 from db.reconcile import Reconciliation
 

@@ -14,15 +14,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from core.errors import Misconfigured
+from core.errors import ExitCode, Misconfigured
 from core.logging import get
 from core.parent_death import die_with
 from core.signals import SignalMailbox
 
-_MISCONFIGURED: Final = 2
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0
 _STEADY_SECONDS: Final = 20.0
@@ -48,15 +47,12 @@ class Plan:
         How long it may take to stop after SIGTERM; then it is killed.
     stage : int
         Children of a lower stage have stopped before those of a higher one are asked to.
-    environment : mapping, optional
-        Set beside the supervisor's own.
     """
 
     name: str
     arguments: Sequence[str]
     stop_seconds: float
     stage: int = 0
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -148,7 +144,7 @@ class Supervisor:
         child.process = subprocess.Popen(  # noqa: S603 - our own program
             list(child.plan.arguments),
             stdin=subprocess.DEVNULL,
-            env={**self._environment, **child.plan.environment},
+            env=self._environment,
             # Ctrl-C in a terminal reaches the supervisor alone, which keeps the order
             start_new_session=True,
             preexec_fn=prepare,  # noqa: PLW1509 - see above
@@ -166,7 +162,7 @@ class Supervisor:
             if code is None:
                 continue
             child.process = None
-            if code == _MISCONFIGURED and child.starts == 1:
+            if code == ExitCode.MISCONFIGURED and child.starts == 1:
                 message = f"{child.plan.name} could not start; its message stands above"
                 raise Misconfigured(message)
             now = time.monotonic()

@@ -7,9 +7,9 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from cli.errors import ExitCode
 from cli.ledger import open_ledger
 from cli.output import console, facts, notes, print_json, printable, say, shown, table
+from core.errors import ExitCode
 from db.story import ImageStory, StudyStory
 from db.story import trace as query_trace
 
@@ -136,15 +136,4 @@ def _tell_image(out: Console, image: ImageStory) -> None:
             )
             for one in image.predictions
         ]
-        columns = (
-            "Classified",
-            "Model",
-            "Runtime",
-            "Outcome",
-            "Score",
-            "Threshold",
-            "Probability",
-            "Prevalence",
-            "Input",
-        )
-        out.print(table(columns, rows))
+        out.print(table(_PREDICTION, rows))

@@ -8,8 +8,7 @@ from typing import Final
 IMPLEMENTATION_CLASS_UID: Final = "2.25.248327270964238273132157000425901140312"
 # PS3.7 D.3.3.2.3: at most 16 characters.
 IMPLEMENTATION_VERSION_NAME: Final = "LUNGWATCH_0_1"
-# (0008,0070) and (0008,1090) of every object we create; what comes back with this model name is ours.
-MANUFACTURER: Final = "Lungwatch"
+# (0008,1090) of every object we create; what comes back with this model name is ours.
 MANUFACTURER_MODEL: Final = "Lungwatch"
 # (0008,103E) of every series we create begins with it.
 SERIES_DESCRIPTION_PREFIX: Final = "Lungwatch result"

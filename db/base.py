@@ -28,6 +28,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from core.errors import Misconfigured
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy.engine import Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
     from sqlalchemy.pool import ConnectionPoolEntry
@@ -165,10 +167,15 @@ class Base(DeclarativeBase):
         return f"<{type(self).__name__} {getattr(self, 'id', None)}>"
 
 
+def sqlite_path(settings: Settings) -> Path:
+    """Return where the embedded ledger lies, or would."""
+    return settings.data_dir.resolve() / "lungwatch.db"
+
+
 def database_url(settings: Settings) -> str:
     """Return the SQLAlchemy URL in force: PostgreSQL where one is set, else SQLite in the data directory."""
     if settings.database_url is None:
-        return f"sqlite+pysqlite:///{settings.data_dir.resolve() / 'lungwatch.db'}"
+        return f"sqlite+pysqlite:///{sqlite_path(settings)}"
     try:
         url = make_url(settings.database_url.get_secret_value())
     except ArgumentError:

@@ -23,8 +23,8 @@ from cli.demo.sending import Sending
 from cli.demo.server import Server, reconcile, served
 from cli.demo.studies import SCENARIOS, phantom_sendings
 from cli.demo.watch import Watch
-from cli.errors import ExitCode
 from cli.output import notes, print_json
+from core.errors import ExitCode
 from core.settings import Settings
 from db.base import make_engine, make_readers
 

@@ -5,8 +5,8 @@ import io
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from cli.errors import MEANING, ExitCode, epilog, explain, report
-from core.errors import LungwatchError, Misconfigured, RejectedInput, TransientFailure
+from cli.errors import MEANING, epilog, explain, report
+from core.errors import ExitCode, LungwatchError, Misconfigured, RejectedInput, TransientFailure
 
 
 @pytest.mark.parametrize(
