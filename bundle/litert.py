@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.errors import BundleRefused
+from bundle.quiet import hush_litert
 from bundle.runtime import check_inputs
 
 
@@ -37,7 +38,8 @@ class LiteRTRuntime:
 
         try:
             self._interpreter = Interpreter(model_content=model, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with hush_litert():
+                self._interpreter.allocate_tensors()
             (self._input,) = self._interpreter.get_input_details()
             (self._output,) = self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
