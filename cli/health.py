@@ -48,7 +48,8 @@ def standing(processes: Sequence[ProcessRow], settings: Settings) -> list[Proces
 
 def _replaced(old: ProcessRow, new: ProcessRow) -> bool:
     same = (old.kind, old.host, old.listener) == (new.kind, new.host, new.listener)
-    return same and old.stopped_at is None and new.started_at > old.seen_at
+    # by the start too: where the database's clock is behind the host's, a process may seem seen before it started
+    return same and old.stopped_at is None and new.started_at > max(old.started_at, old.seen_at)
 
 
 def problems(report: StatusReport, settings: Settings, disk: Disk | None) -> list[str]:
