@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import typer
@@ -14,6 +15,7 @@ from core.errors import ExitCode
 from core.logging import configure, get
 from core.settings import Settings, load
 from dicom_listener import announcement
+from dicom_listener.announcement import Address
 
 # beyond what the listener grants its associations; a registrar whose database hangs is killed, which loses nothing
 _GRACE_SECONDS: Final = 5.0
@@ -31,7 +33,12 @@ def listen() -> None:
     """
     settings = load()
     configure(settings)
-    orderly = supervise(settings)
+    prepare_data(settings)
+
+    def listening(address: Address) -> None:
+        _log.info("listening", port=address.port, ae_title=address.ae_title)
+
+    orderly = supervise(settings, plans(settings), os.environ, listening)
     raise typer.Exit(ExitCode.FINE if orderly else ExitCode.FINDING)
 
 
@@ -44,15 +51,38 @@ def plans(settings: Settings) -> list[Plan]:
     ]
 
 
-def supervise(settings: Settings) -> bool:
-    """Keep both running until told to stop; return whether both stopped by themselves.
+def supervise(
+    settings: Settings,
+    planned: Sequence[Plan],
+    environment: Mapping[str, str],
+    listening: Callable[[Address], None],
+    changed: Callable[[Mapping[str, int]], None] = lambda _: None,
+) -> bool:
+    """Keep a listener, and what is planned beside it, running until told to stop.
+
+    Parameters
+    ----------
+    settings : Settings
+        Say where the server announces itself.
+    planned : sequence of Plan
+        `plans` and perhaps more.
+    environment : mapping
+        What children inherit.
+    listening : callable
+        Called once, when the server first says where it listens.
+    changed : callable
+        Called with names and process ids of those that run, whenever they have changed.
+
+    Returns
+    -------
+    bool
+        Whether all stopped by themselves.
 
     Raises
     ------
     Misconfigured
         If one of them cannot start.
     """
-    prepare_data(settings)
     path = announcement.path(settings)
     path.unlink(missing_ok=True)
     announced = False
@@ -66,9 +96,9 @@ def supervise(settings: Settings) -> bool:
             announced = True
             # a server that is started again must come back where the PACS expects it
             supervisor.amend(LUNGWATCH_LISTEN_PORT=str(address.port))
-            _log.info("listening", port=address.port, ae_title=settings.ae_title)
+            listening(address)
 
-    supervisor = Supervisor(plans(settings), os.environ)
+    supervisor = Supervisor(planned, environment, changed=lambda: changed(supervisor.processes))
     try:
         return supervisor.run(attend)
     finally:

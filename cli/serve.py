@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
@@ -16,19 +16,19 @@ import typer
 from rich.panel import Panel
 from rich.text import Text
 
+from cli import listen
 from cli.data_directory import prepare_data
 from cli.output import notes
-from cli.supervisor import Plan, Supervisor
+from cli.supervisor import Plan
 from core import failpoints
 from core.clock import SystemClock
 from core.errors import ExitCode, Misconfigured
 from core.files import write_durably
 from core.logging import configure, get
 from core.settings import Settings, load
-from db.base import make_engine
+from db.base import make_engine, sqlite_path
 from db.migrate import check, upgrade
 from db.single_host import refuse_second_host
-from dicom_listener import announcement
 from dicom_listener.announcement import Address
 from dicom_listener.binding import bind
 
@@ -120,16 +120,15 @@ def check_port(settings: Settings) -> None:
 
 
 def plans(settings: Settings, workers: int) -> list[Plan]:
-    """Plan the children: the listener stops first, so that what it has received is still registered and classified."""
-    us = (sys.executable, "-m", "cli")
-    worker_seconds = settings.helper_seconds + _GRACE_SECONDS
+    """Plan the children: the listener's stop first, so that what was received is registered, then the workers."""
+    listener = listen.plans(settings)
+    us = (sys.executable, "-m", "cli", "work")
+    seconds, stage = settings.helper_seconds + _GRACE_SECONDS, max(plan.stage for plan in listener) + 1
     return [
-        Plan("listen", (*us, "listen"), settings.drain_timeout + _GRACE_SECONDS, stage=0),
-        *(
-            # one beat is enough; a second would do no harm, only nothing
-            Plan(f"work-{number}", (*us, "work", *(["--beat"] if number == 1 else [])), worker_seconds, stage=1)
-            for number in range(1, workers + 1)
-        ),
+        *listener,
+        # one beat is enough; a second would do no harm, only nothing
+        Plan("work-1", (*us, "--beat"), seconds, stage),
+        *(Plan(f"work-{number}", us, seconds, stage) for number in range(2, workers + 1)),
     ]
 
 
@@ -142,41 +141,28 @@ def child_environment(*, lines_for_a_person: bool) -> dict[str, str]:
 
 
 def _supervise(settings: Settings, workers: int) -> bool:
-    data = settings.data_dir
-    announcement.path(settings).unlink(missing_ok=True)
-    started_at = SystemClock().now()
-    listening: Address | None = None
+    path = settings.data_dir / STATE
+    state: dict[str, object] = {"pid": os.getpid(), "started_at": SystemClock().now().isoformat()}
 
     def publish() -> None:
-        if listening is None:
-            return
-        state = {
-            "pid": os.getpid(),
-            "started_at": started_at.isoformat(),
-            "listener": {"host": listening.host, "port": listening.port, "ae_title": listening.ae_title},
-            "children": supervisor.processes,
-        }
-        write_durably(data / STATE, json.dumps(state, indent=2).encode() + b"\n")
+        # before the listener has said its port there is nothing to tell
+        if "listener" in state:
+            write_durably(path, json.dumps(state, indent=2).encode() + b"\n")
 
-    def attend() -> None:
-        nonlocal listening
-        if listening is not None:
-            return
-        listening = announcement.read(settings)
-        if listening is None:
-            return
-        # a listener that is started again must come back where the PACS expects it
-        supervisor.amend(LUNGWATCH_LISTEN_PORT=str(listening.port))
+    def changed(processes: Mapping[str, int]) -> None:
+        state["children"] = processes
         publish()
-        _announce(settings, listening, workers)
 
-    supervisor = Supervisor(
-        plans(settings, workers), child_environment(lines_for_a_person=not settings.log_json), changed=publish
-    )
+    def listening(address: Address) -> None:
+        state["listener"] = {"host": address.host, "port": address.port, "ae_title": address.ae_title}
+        publish()
+        _announce(settings, address, workers)
+
+    environment = child_environment(lines_for_a_person=not settings.log_json)
     try:
-        return supervisor.run(attend)
+        return listen.supervise(settings, plans(settings, workers), environment, listening, changed)
     finally:
-        (data / STATE).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _announce(settings: Settings, listening: Address, workers: int) -> None:
@@ -186,7 +172,7 @@ def _announce(settings: Settings, listening: Address, workers: int) -> None:
         # a log collector reads this stream; the line above tells it everything
         return
     host = socket.gethostname() if listening.host in {"0.0.0.0", "::"} else listening.host  # noqa: S104 - compared
-    ledger = "PostgreSQL" if settings.database_url else f"SQLite, {(settings.data_dir / 'lungwatch.db').absolute()}"
+    ledger = "PostgreSQL" if settings.database_url else f"SQLite, {sqlite_path(settings)}"
     lines = (
         f"Listening   {listening.ae_title} at {host} port {listening.port}",
         f"Data        {settings.data_dir.absolute()}",

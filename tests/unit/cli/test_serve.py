@@ -15,11 +15,13 @@ from core.settings import Settings
 
 
 def test_one_worker_alone_has_beat_and_the_listener_stops_first(settings: Settings) -> None:
-    listen, *workers = plans(settings, 3)
-    assert listen.arguments[-2:] == ("cli", "listen")
+    server, registrar, *workers = plans(settings, 3)
+    assert server.arguments[-2:] == ("dicom_listener", "server")
+    assert registrar.arguments[-2:] == ("dicom_listener", "registrar")
     assert [plan.arguments[-1] for plan in workers] == ["--beat", "work", "work"]
-    assert {plan.stage for plan in workers} == {listen.stage + 1}
-    assert listen.stop_seconds > settings.drain_timeout
+    assert len({plan.name for plan in workers}) == 3
+    assert (server.stage, registrar.stage, {plan.stage for plan in workers}) == (0, 1, {2})
+    assert server.stop_seconds > settings.drain_timeout
     assert all(plan.stop_seconds > settings.helper_seconds for plan in workers)
 
 
