@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from imaging.decode.dispatch import decode
 from imaging.grayscale import render
 from imaging.header import attributes, read_header
 from imaging.master import quality, save_master, shrink
-from imaging.reading import MasterReference, Reading
+from imaging.reading import Attributes, MasterReference, Reading
 from imaging.reasons import Rejection
 from imaging.scope import ScopeDecision, ScopeRules, decide_scope
 from imaging.view import read_view
@@ -43,7 +44,9 @@ class ReadingRules:
     keep_patient_name: bool = False
 
 
-def read_instance(path: Path, masters: Path, rules: ReadingRules) -> Reading:
+def read_instance(
+    path: Path, masters: Path, rules: ReadingRules, tell: Callable[[Attributes], None] | None = None
+) -> Reading:
     """Read one Part 10 file and keep its master.
 
     Any bytes give a typed answer: what is wrong with them is in the
@@ -57,11 +60,13 @@ def read_instance(path: Path, masters: Path, rules: ReadingRules) -> Reading:
         The masters directory.
     rules : ReadingRules
         From settings and the bundle's manifest.
+    tell : callable, optional
+        Given the attributes as soon as the header is read: decoding may not come back.
 
     Raises
     ------
     TransientFailure
-        If a disk fails, in reading or in writing.
+        If a disk fails, in reading or in writing, or the file's whole directory is not there.
     MemoryError
         If the process's limit is hit; the caller charges the attempt.
     """
@@ -72,9 +77,10 @@ def read_instance(path: Path, masters: Path, rules: ReadingRules) -> Reading:
             with _timed(seconds, "header"):
                 header = read_header(content)
                 view = read_view(header.dataset).word
-                reading = replace(
-                    reading, attributes=attributes(header, view, keep_patient_name=rules.keep_patient_name)
-                )
+                known = attributes(header, view, keep_patient_name=rules.keep_patient_name)
+                reading = replace(reading, attributes=known)
+                if tell is not None:
+                    tell(known)
                 decision = ScopeDecision(None) if rules.scope is None else decide_scope(header.dataset, rules.scope)
                 reading = replace(reading, annotations=decision.annotations)
             if decision.reason is not None:
@@ -116,6 +122,8 @@ def _mapped(path: Path) -> Iterator[memoryview]:
     try:
         stream = path.open("rb")
     except FileNotFoundError as error:
+        if not path.parent.is_dir():
+            raise TransientFailure("the directory of a received file is not there; is its disk mounted?") from error
         raise RejectedInput(Rejection.MISSING_FILE, "the file is not where the ledger says it is") from error
     except OSError as error:
         raise TransientFailure(f"a received file cannot be opened (errno {error.errno})") from error
@@ -128,6 +136,9 @@ def _mapped(path: Path) -> Iterator[memoryview]:
         try:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
+            if error.errno == errno.ENOMEM:
+                # the process's own limit, not the disk: the caller charges it
+                raise MemoryError from error
             raise TransientFailure(f"a received file cannot be mapped (errno {error.errno})") from error
         # not closed by hand: arrays may still look into it, the last of them closes it
         yield memoryview(mapped)

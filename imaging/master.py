@@ -116,7 +116,7 @@ def save_master(masters: Path, master: NDArray[np.uint16]) -> str:
     path = master_path(masters, digest)
     try:
         load_master(masters, digest)
-    except MissingMaster:
+    except TransientFailure:
         content = io.BytesIO()
         Image.fromarray(np.ascontiguousarray(master)).save(content, format="PNG", compress_level=_PNG_LEVEL)
         try:
@@ -138,7 +138,9 @@ def load_master(masters: Path, digest: str) -> NDArray[np.uint16]:
     Raises
     ------
     MissingMaster
-        If the file is absent, damaged or unreadable.
+        If the file is absent or damaged.
+    TransientFailure
+        If the disk refuses to show it.
     """
     path = master_path(masters, digest)
     try:
@@ -149,6 +151,10 @@ def load_master(masters: Path, digest: str) -> NDArray[np.uint16]:
     except FileNotFoundError as error:
         raise MissingMaster("a master image is not in the masters directory; it will be made again") from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
+        if isinstance(error, OSError) and error.errno is not None:
+            # from the system, not from Pillow
+            message = f"the masters directory cannot be read (errno {error.errno}); check its disk and permissions"
+            raise TransientFailure(message) from error
         raise MissingMaster("a master image on disk is unreadable; it will be made again") from error
     if master_digest(master) != digest:
         raise MissingMaster("a master image on disk does not match its digest; it will be made again")

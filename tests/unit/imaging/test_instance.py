@@ -22,7 +22,7 @@ from imaging.eight_bit import master_from_picture
 from imaging.elements import quiet
 from imaging.instance import MAXIMUM_FILE_BYTES, ReadingRules, read_instance
 from imaging.master import load_master, shrink
-from imaging.reading import Reading
+from imaging.reading import Attributes, Reading
 from imaging.reasons import Annotation, Rejection, ScopeReason
 from imaging.scope import ScopeRules
 from imaging.spec import PreprocessSpec, input_digest
@@ -234,6 +234,25 @@ def test_deflated_data_are_never_inflated(folder: Path) -> None:
 def test_a_missing_file_is_named(folder: Path) -> None:
     reading = read_instance(folder / "nothing.dcm", folder / "masters", rules())
     assert reading.rejected is Rejection.MISSING_FILE
+
+
+def test_a_missing_directory_is_no_missing_file(folder: Path) -> None:
+    with pytest.raises(TransientFailure, match="mounted"):
+        read_instance(folder / "not-mounted" / "nothing.dcm", folder / "masters", rules())
+
+
+def test_the_header_is_told_before_anything_is_decoded(folder: Path) -> None:
+    path = folder / "object.dcm"
+    path.write_bytes(objects.part10(objects.phantom()))
+    told: list[Attributes] = []
+
+    def tell(attributes: Attributes) -> None:
+        assert not (folder / "masters").exists()
+        told.append(attributes)
+
+    reading = read_instance(path, folder / "masters", rules(), tell)
+    assert told == [reading.attributes]
+    assert reading.master is not None
 
 
 def test_a_disk_that_refuses_is_transient(folder: Path) -> None:

@@ -106,6 +106,19 @@ def test_a_directory_that_cannot_be_written_is_transient(tmp_path: Path) -> None
         save_master(tmp_path / "file" / "masters", noise(5, 5))
 
 
+def test_a_disk_that_does_not_show_a_master_is_transient_and_a_damaged_one_is_missing(tmp_path: Path) -> None:
+    master = noise(5, 5)
+    path = master_path(tmp_path, save_master(tmp_path, master))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(MissingMaster):
+        load_master(tmp_path, master_digest(master))
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(TransientFailure) as refused:
+        load_master(tmp_path, master_digest(master))
+    assert not isinstance(refused.value, MissingMaster)
+
+
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", "A" * 64, "a" * 63, "a" * 64 + "\n"])
 def test_a_digest_never_leads_out(tmp_path: Path, digest: str) -> None:
     with pytest.raises(ValueError, match="64 hexadecimal"):
