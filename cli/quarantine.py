@@ -9,7 +9,7 @@ import typer
 
 from cli.ledger import open_ledger
 from cli.output import console, facts, notes, print_json, say, table
-from core.spool import Entry, Spool, stored_path
+from core.spool import Entry, place
 from db import quarantine
 from db.quarantine import QuarantinedRow
 
@@ -73,8 +73,24 @@ def show(receipt: Number, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def retry(receipt: Number, *, as_json: AsJson = False) -> None:
-    """Put a quarantined receipt back to work with its starts counted anew."""
+def retry(
+    receipt: Annotated[int | None, typer.Argument(metavar="[RECEIPT]", help="Number of the receipt.")] = None,
+    *,
+    reason: Annotated[str | None, typer.Option("--reason", help="Put back all of this coded reason.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="With --reason: at most so many.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Put a quarantined receipt, or all of one reason, back to work with their starts counted anew."""
+    if (receipt is None) == (reason is None):
+        message = "say either the number of a receipt or --reason"
+        raise typer.BadParameter(message)
+    if reason is not None:
+        _retry_all(reason, limit, as_json=as_json)
+    elif receipt is not None:
+        _retry_one(receipt, as_json=as_json)
+
+
+def _retry_one(receipt: int, *, as_json: bool) -> None:
     with open_ledger() as ledger, ledger.write.begin() as session:
         quarantine.retry(session, receipt)
     if as_json:
@@ -83,8 +99,15 @@ def retry(receipt: Number, *, as_json: AsJson = False) -> None:
         say(notes(), f"Receipt {receipt} waits to be processed again; lungwatch status shows the work.")
 
 
+def _retry_all(reason: str, limit: int, *, as_json: bool) -> None:
+    with open_ledger() as ledger:
+        retried = quarantine.retry_all(ledger.write, reason, limit)
+    if as_json:
+        print_json(retried)
+        return
+    say(notes(), f"{retried.put_back} put back to be processed again; {retried.left} of {reason} left in quarantine.")
+
+
 def file_of(row: QuarantinedRow, data: Path) -> Path:
     """Return where the receipt's file lies, or should."""
-    entry = Entry.parse(row.entry)
-    stored = stored_path(data, entry)
-    return stored if row.stored or stored.exists() else Spool(data, row.listener).path(entry)
+    return place(data, row.listener, Entry.parse(row.entry), stored=row.stored)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import LungwatchError
 from db.base import database_now
@@ -14,11 +14,30 @@ from db.models.receipt import Receipt, ReceiptRetry
 from db.models.study import Study
 from db.settling import reopen
 from db.studies import lock_study, recompute_outcome
-from db.vocabulary import ReceiptState, check_move
+from db.vocabulary import IllegalMove, ReceiptState, check_move
 
 
 class UnknownReceipt(LungwatchError):
     """There is no receipt of this number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What putting back all of one reason did.
+
+    Attributes
+    ----------
+    reason : str
+        The coded reason.
+    put_back : int
+        Receipts that wait again.
+    left : int
+        Receipts of this reason that are still in quarantine.
+    """
+
+    reason: str
+    put_back: int
+    left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +149,29 @@ def retry(session: Session, receipt_id: int) -> None:
     if study is not None:
         reopen(session, study)
         recompute_outcome(session, study)
+
+
+def retry_all(sessions: sessionmaker[Session], reason: str, limit: int) -> Retried:
+    """Put back up to `limit` receipts that were quarantined for one reason, oldest first.
+
+    Each is put back in a transaction of its own, as `retry` does it: studies are never locked two at a
+    time, and what was put back before an interruption stays so. One that somebody else puts back meanwhile is
+    passed over.
+    """
+    of_this_reason = (Receipt.state == ReceiptState.QUARANTINED, Receipt.reason == reason)
+    with sessions() as session:
+        found = session.scalars(select(Receipt.id).where(*of_this_reason).order_by(Receipt.id).limit(limit)).all()
+    put_back = 0
+    for receipt_id in found:
+        try:
+            with sessions.begin() as session:
+                retry(session, receipt_id)
+        except IllegalMove:
+            continue
+        put_back += 1
+    with sessions() as session:
+        left = session.scalar(select(func.count()).select_from(Receipt).where(*of_this_reason)) or 0
+    return Retried(reason, put_back, left)
 
 
 def _rows() -> Select[Receipt, Study]:

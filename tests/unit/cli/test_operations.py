@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from cli.quarantine import file_of
 from core.settings import Settings
 from core.spool import Entry, Spool, stored_path
+from db.models.receipt import Receipt
+from db.models.study import Study
 from db.quarantine import quarantined
 from db.vocabulary import FlagKind, Outcome, ReceiptState
 from tests.factories.rows import (
@@ -77,6 +79,37 @@ def test_quarantine_lists_shows_and_puts_back(lungwatch: Lungwatch, sessions: se
     assert again.code == 1
     assert "QUARANTINED" in again.err or "PENDING" in again.err
     assert lungwatch("quarantine", "show", "999").code == 1
+
+
+def test_all_of_one_reason_are_put_back_as_many_as_asked_for(
+    lungwatch: Lungwatch, sessions: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as session, rows_in(session):
+        study = StudyFactory(outcome=Outcome.NO_RESULT)
+        gone = [ReceiptFactory(quarantined=True, reason="MISSING_FILE", attempts=1).id for _ in range(3)]
+        ReceiptFactory(quarantined=True, reason="MISSING_FILE", study_id=study.id)
+        other = ReceiptFactory(quarantined=True, reason="NOT_DICOM").id
+    first = lungwatch("quarantine", "retry", "--reason", "MISSING_FILE", "--limit", "2", "--json")
+    assert json.loads(first.out) == {"reason": "MISSING_FILE", "put_back": 2, "left": 2}
+    with sessions.begin() as session:
+        rows = [session.get_one(Receipt, number) for number in gone]
+        assert [row.state for row in rows] == [ReceiptState.PENDING] * 2 + [ReceiptState.QUARANTINED]
+        assert [row.attempts for row in rows] == [0, 0, 1]
+    said = lungwatch("quarantine", "retry", "--reason", "MISSING_FILE")
+    assert "2 put back to be processed again; 0 of MISSING_FILE left" in said.err
+    (left,) = json.loads(lungwatch("quarantine", "list", "--json").out)
+    assert left["receipt_id"] == other
+    with sessions.begin() as session:
+        assert session.get_one(Study, study.id).outcome is Outcome.PENDING
+    nothing = json.loads(lungwatch("quarantine", "retry", "--reason", "MISSING_FILE", "--json").out)
+    assert nothing == {"reason": "MISSING_FILE", "put_back": 0, "left": 0}
+
+
+@pytest.mark.parametrize("arguments", [(), ("1", "--reason", "TRUNCATED")])
+def test_retry_wants_a_receipt_or_a_reason(lungwatch: Lungwatch, arguments: tuple[str, ...]) -> None:
+    said = lungwatch("quarantine", "retry", *arguments)
+    assert said.code == 2
+    assert "--reason" in said.err
 
 
 def test_an_empty_quarantine(lungwatch: Lungwatch) -> None:
