@@ -114,9 +114,38 @@ class Spool:
         return self.new / entry.file_name
 
 
+def stored_root(data: Path) -> Path:
+    """Where the files of all listeners lie once their receipts are terminal."""
+    return data / "stored"
+
+
+def shard_of(entry: Entry) -> str:
+    """Name the folder below ``stored/`` an entry belongs in: one of 256, by its digest."""
+    return entry.sha256[:2]
+
+
 def stored_path(data: Path, entry: Entry) -> Path:
-    """Where an entry lies once its receipt is terminal: 256 shards by digest."""
-    return data / "stored" / entry.sha256[:2] / entry.file_name
+    """Where an entry lies once its receipt is terminal."""
+    return stored_root(data) / shard_of(entry) / entry.file_name
+
+
+def place(data: Path, listener: str, entry: Entry, *, stored: bool) -> Path:
+    """Where the file of a receipt lies, or should.
+
+    Parameters
+    ----------
+    data : Path
+        The data directory.
+    listener : str
+        Whose entry it is.
+    entry : Entry
+        The receipt's.
+    stored : bool
+        Whether the ledger says that it was moved to ``stored/``. It says so after
+        the move, so a file that has left the spool is looked for there anyhow.
+    """
+    final, new = stored_path(data, entry), Spool(data, listener).path(entry)
+    return final if stored or (not new.exists() and final.exists()) else new
 
 
 def listeners(data: Path) -> Iterator[Spool]:

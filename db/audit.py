@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import Clock, SystemClock
-from core.spool import Entry
+from core.spool import Entry, shard_of
 from db.listing import SHARDS, list_shard, list_spools, look, strangers, wrong_digest
 from db.models.receipt import Receipt
 from db.reconcile import FileFact, Finding, Misfit, ReceiptFact, Reconciliation, compare, gaps
@@ -113,7 +113,7 @@ class Audit:
     def _compare_shards(self, *, digests: bool, progress: Callable[[int, int], None]) -> int:
         spooled: dict[str, list[FileFact]] = {}
         for file in list_spools(self._data, self._findings.append):
-            spooled.setdefault(file.entry.sha256[:2], []).append(file)
+            spooled.setdefault(shard_of(file.entry), []).append(file)
         total = 0
         for done, shard in enumerate(SHARDS):
             progress(done, len(SHARDS))

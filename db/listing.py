@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from core.spool import SUFFIX, BadEntryName, Entry, listeners
+from core.spool import SUFFIX, BadEntryName, Entry, Spool, listeners, shard_of, stored_path, stored_root
 from db.reconcile import FileFact, Finding, Misfit
 
 SHARDS: Final = tuple(f"{number:02x}" for number in range(256))
@@ -22,12 +22,12 @@ def list_spools(data: Path, report: Callable[[Finding], None]) -> list[FileFact]
 
 def list_shard(data: Path, shard: str, report: Callable[[Finding], None]) -> list[FileFact]:
     """Return what lies in one folder of ``stored/``."""
-    return list(_list(data / "stored" / shard, None, shard, report))
+    return list(_list(stored_root(data) / shard, None, shard, report))
 
 
 def strangers(data: Path) -> Iterator[Finding]:
     """Name what lies in ``stored/`` itself and is none of its folders."""
-    for item in _scan(data / "stored"):
+    for item in _scan(stored_root(data)):
         if item.name not in SHARDS or not item.is_dir(follow_symlinks=False):
             yield Finding(Misfit.BAD_NAME, f"stored/{item.name}", None, "is none of the folders of stored/")
 
@@ -36,8 +36,8 @@ def look(data: Path, entry: Entry, shards: Iterable[str]) -> list[FileFact]:
     """Return the places where an entry lies now: any spool, its own shard, or one of `shards`."""
     spooled = [_fact(spool.path(entry), entry, spool.listener, None) for spool in listeners(data)]
     stored = [
-        _fact(data / "stored" / shard / entry.file_name, entry, None, shard)
-        for shard in sorted({entry.sha256[:2], *shards})
+        _fact(stored_root(data) / shard / entry.file_name, entry, None, shard)
+        for shard in sorted({shard_of(entry), *shards})
     ]
     return [file for file in (*spooled, *stored) if file is not None]
 
@@ -45,13 +45,13 @@ def look(data: Path, entry: Entry, shards: Iterable[str]) -> list[FileFact]:
 def path_of(data: Path, file: FileFact) -> Path:
     """Return where a listed file lay."""
     if file.listener is None:
-        return data / "stored" / str(file.shard) / file.entry.file_name
-    return data / "spool" / file.listener / "new" / file.entry.file_name
+        return stored_root(data) / str(file.shard) / file.entry.file_name
+    return Spool(data, file.listener).path(file.entry)
 
 
 def wrong_digest(data: Path, file: FileFact) -> Finding | None:
     """Read a file and compare its digest with its name; None if it fits or has moved on."""
-    for path in (path_of(data, file), data / "stored" / file.entry.sha256[:2] / file.entry.file_name):
+    for path in (path_of(data, file), stored_path(data, file.entry)):
         try:
             with path.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from core.spool import Entry
+from core.spool import Entry, shard_of
 from db.vocabulary import ReceiptState
 
 
@@ -195,8 +195,8 @@ def _against_receipt(receipt: ReceiptFact, places: Sequence[FileFact]) -> Iterat
             yield Finding(Misfit.MISPLACED, name, receipt.listener, detail)
         elif file.listener is not None and receipt.stored and len(places) == 1:
             yield Finding(Misfit.MISPLACED, name, receipt.listener, "lies in new/, its receipt says stored/")
-        if file.shard is not None and file.shard != receipt.entry.sha256[:2]:
-            detail = f"lies in stored/{file.shard}/, belongs in stored/{receipt.entry.sha256[:2]}/"
+        if file.shard is not None and file.shard != shard_of(receipt.entry):
+            detail = f"lies in stored/{file.shard}/, belongs in stored/{shard_of(receipt.entry)}/"
             yield Finding(Misfit.MISPLACED, name, receipt.listener, detail)
         if file.size != receipt.size:
             detail = f"{file.size} bytes, acknowledged were {receipt.size}"

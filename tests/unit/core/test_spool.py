@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.spool import BadEntryName, Entry, Spool, listeners, new_incarnation, stored_path
+from core.spool import BadEntryName, Entry, Spool, listeners, new_incarnation, place, stored_path
 
 DIGEST = "ab" * 32
 
@@ -68,3 +68,16 @@ def test_listeners_are_found_by_their_folders(tmp_path: Path) -> None:
 def test_stored_files_are_sharded_by_digest(tmp_path: Path) -> None:
     entry = Entry("0" * 20, 1, DIGEST)
     assert stored_path(tmp_path, entry) == tmp_path / "stored" / "ab" / entry.file_name
+
+
+def test_a_file_is_looked_for_where_it_was_moved_even_before_the_ledger_says_so(tmp_path: Path) -> None:
+    entry = Entry(new_incarnation(), 1, "ab" * 32)
+    new, stored = Spool(tmp_path, "one").path(entry), stored_path(tmp_path, entry)
+    assert place(tmp_path, "one", entry, stored=False) == new
+    assert place(tmp_path, "one", entry, stored=True) == stored
+    stored.parent.mkdir(parents=True)
+    stored.touch()
+    assert place(tmp_path, "one", entry, stored=False) == stored
+    new.parent.mkdir(parents=True)
+    new.touch()
+    assert place(tmp_path, "one", entry, stored=False) == new
