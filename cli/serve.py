@@ -146,8 +146,13 @@ def _supervise(settings: Settings, workers: int) -> bool:
 
     def publish() -> None:
         # before the listener has said its port there is nothing to tell
-        if "listener" in state:
+        if "listener" not in state:
+            return
+        try:
             write_durably(path, json.dumps(state, indent=2).encode() + b"\n")
+        except OSError as error:
+            # it only informs: a full disk must not end the listener, which has to answer 0xA700
+            _log.error("state_not_written", why=error.strerror)
 
     def changed(processes: Mapping[str, int]) -> None:
         state["children"] = processes

@@ -101,13 +101,17 @@ def number(dataset: Dataset, keyword: str) -> int | None:
     Raises
     ------
     RejectedInput
-        ``BAD_HEADER`` if there are several, or it is not whole.
+        ``BAD_HEADER`` if there are several, or it is not whole, or no number
+        that an *Integer String* may hold (PS3.5 6.2: 32 bits signed): any VR
+        may stand in a file, and the ledger's columns hold no more.
     """
     found = numbers(dataset, keyword)
     if not found:
         return None
     if len(found) > 1 or not found[0].is_integer():
         raise RejectedInput(Rejection.BAD_HEADER, f"{keyword} is not one whole number")
+    if not -(2**31) <= found[0] < 2**31:
+        raise RejectedInput(Rejection.BAD_HEADER, f"{keyword} is beyond what an integer may be")
     return int(found[0])
 
 

@@ -32,6 +32,17 @@ def test_attributes_are_what_the_header_says() -> None:
     assert (found.rows, found.columns) == (96, 128)
 
 
+@pytest.mark.parametrize(("vr", "value"), [("FD", 1e30), ("DS", "1e300"), ("IS", "2147483648"), ("UV", 2**63)])
+def test_a_number_no_ledger_can_hold_is_a_bad_header(vr: str, value: object) -> None:
+    dataset = objects.structured_report("huge")
+    with quiet():
+        dataset.add_new(0x00280010, vr, value)
+        content = objects.part10(dataset)
+    with pytest.raises(RejectedInput) as caught:
+        read(content)
+    assert caught.value.reason == Rejection.BAD_HEADER
+
+
 def test_the_name_stays_out_unless_it_is_asked_for() -> None:
     assert read(objects.part10(objects.phantom())).patient_name is None
 
