@@ -13,7 +13,7 @@ from bundle.signing import trusted_keys
 from bundle.store import verify as verify_bundle
 from cli import model_choice
 from cli.ledger import has_ledger, open_ledger
-from cli.output import console, notes, print_json, table
+from cli.output import console, facts, notes, print_json, table
 from core import logging
 from core.errors import ExitCode
 from core.settings import Settings
@@ -34,7 +34,7 @@ class Known:
     version: str
     location: str
     digest: str | None
-    threshold: float | None
+    score_threshold: float | None
     origin: str
     champion: bool
     registered_at: Any = None
@@ -48,10 +48,10 @@ def list_models(*, as_json: AsJson = False) -> None:
         print_json(rows)
         return
     cells = [
-        (row.name, row.version, "champion" if row.champion else "", row.origin, row.threshold, row.registered_at)
+        (row.name, row.version, "champion" if row.champion else "", row.origin, row.score_threshold, row.registered_at)
         for row in rows
     ]
-    console().print(table(("Name", "Version", "", "Origin", "Threshold", "Registered"), cells))
+    console().print(table(("Name", "Version", "", "Origin", "Score threshold", "Registered"), cells))
 
 
 @app.command()
@@ -66,23 +66,23 @@ def show(
     if as_json:
         print_json({"digest": found.digest, "directory": found.directory, "manifest": manifest.model_dump(mode="json")})
         return
-    point, use = manifest.operating_point, manifest.intended_use
-    facts = [
+    point, band, use = manifest.operating_point, manifest.uncertainty, manifest.intended_use
+    rows = [
         ("Model", manifest.title),
         ("Digest", found.digest),
         ("Folder", found.directory),
         ("Made", manifest.created_at),
         ("Architecture", manifest.architecture),
         ("Preprocessing", manifest.preprocess_digest),
-        ("Threshold", f"{point.threshold:.6g} ({point.chosen_how})"),
-        ("Uncertain", f"{manifest.uncertainty.low:.6g} to {manifest.uncertainty.high:.6g}"),
+        ("Score threshold", f"{point.threshold:.6g} ({point.chosen_how})"),
+        ("Uncertain scores", f"{band.low:.6g} to {band.high:.6g} ({band.chosen_how})"),
         ("Purpose", use.purpose),
         ("Ages", f"{use.age_days[0]} to {use.age_days[1] - 1} days"),
         ("Views", use.views),
         *(("Limit", limit) for limit in use.limits),
         ("Attribution", manifest.attribution),
     ]
-    console().print(table(("", ""), facts))
+    console().print(facts(rows))
     names = list(next(iter(manifest.metrics.values()), {}))
     figures = [
         (name.replace("_", " "), *(_interval(found.get(name)) for found in manifest.metrics.values())) for name in names

@@ -26,14 +26,26 @@ from rich.text import Text
 _UNSHOWABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # wide enough that no UID or entry name is folded where a program reads
 _PIPE_WIDTH: Final = 400
+# finer than two digits a probability is not known, and never as 0 or 1
+_SMALLEST_SHOWN: Final = 0.01
 # OWASP, "CSV Injection"
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
+class _Piped(Console):
+    """A console without the blanks that Rich fills tables up with: where no terminal is, they only make lines long."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with self.capture() as captured:
+            super().print(*objects, **options)
+        self.file.write("\n".join(line.rstrip(" ") for line in captured.get().split("\n")))
+
+
 def console() -> Console:
     """Return the console for results: standard output, colours and folding only on a terminal."""
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    return Console(width=width, highlight=False, emoji=False, markup=False)
+    if sys.stdout.isatty():
+        return Console(highlight=False, emoji=False, markup=False)
+    return _Piped(width=_PIPE_WIDTH, highlight=False, emoji=False, markup=False)
 
 
 def notes() -> Console:
@@ -71,6 +83,15 @@ def shown(value: object) -> str:
         case _:
             text = printable(str(value))
     return text
+
+
+def likelihood(probability: float | None) -> str:
+    """Return a probability in two digits that never claims certainty; empty where there is none."""
+    if probability is None:
+        return ""
+    if probability < _SMALLEST_SHOWN:
+        return f"<{_SMALLEST_SHOWN}"
+    return f">{1 - _SMALLEST_SHOWN}" if probability > 1 - _SMALLEST_SHOWN else f"{probability:.2f}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:

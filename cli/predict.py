@@ -13,7 +13,7 @@ from rich.progress import track
 
 from bundle.load import STARTER_LOCATION, LoadedModel
 from cli import model_choice
-from cli.output import console, notes, print_json, table
+from cli.output import console, likelihood, notes, print_json, table
 from core import logging
 from core.errors import ExitCode, RejectedInput, TransientFailure
 from core.settings import Settings
@@ -84,7 +84,9 @@ def predict(
     settings = load_settings()
     logging.configure(settings)
     loaded, _ = model_choice.load(settings, model)
-    rows = list(track(classify(files, loaded, settings), "classify", len(files), console=notes(), transient=True))
+    err = notes()
+    classified = classify(files, loaded, settings)
+    rows = list(track(classified, "classify", len(files), console=err, transient=True, disable=not err.is_terminal))
     title = loaded.manifest.title
     if as_json:
         print_json([row.to_dict(title) for row in rows])
@@ -102,9 +104,10 @@ def _show(rows: list[Row], title: str) -> None:
     named = len({row.file.name for row in rows}) == len(rows)
     cells = [
         (
-            row.file.name if named else row.file,
+            # a folder such as "." has no name of its own
+            (row.file.name if named else "") or row.file,
             row.outcome if row.reason is None else f"{row.outcome}: {row.reason}",
-            row.probability,
+            likelihood(row.probability) or None,
             row.flags,
             [str(mark) for mark in row.annotations],
         )
@@ -118,7 +121,10 @@ def classify(files: list[Path], model: LoadedModel, settings: Settings) -> Itera
     """Classify files one after the other; a file that cannot be read gives NO_RESULT, never an exception."""
     with tempfile.TemporaryDirectory(prefix="lungwatch-") as scratch:
         for file in files:
-            yield _classify(file, model, settings, Path(scratch))
+            if file.is_dir():
+                yield _unread(file, Rejection.NOT_DICOM, "is a folder; name its files")
+            else:
+                yield _classify(file, model, settings, Path(scratch))
 
 
 def _classify(file: Path, model: LoadedModel, settings: Settings, masters: Path) -> Row:

@@ -55,7 +55,9 @@ def _bars() -> Iterator[_Bars]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=notes()) as progress:
+    out = notes()
+    # a log needs the lines of the epochs and no bars
+    with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
         yield _Bars(progress)
 
 
@@ -120,8 +122,11 @@ def evaluate(
     """
     settings = load_settings()
     logging.configure(settings)
-    from training.evaluate import evaluate as measure  # noqa: PLC0415 - --help must answer at once
+    from training.datasets import open_dataset  # noqa: PLC0415 - --help must answer at once
+    from training.evaluate import evaluate as measure  # noqa: PLC0415 - likewise
 
+    with open_dataset(data):
+        pass  # a wrong path is said before a model is loaded
     loaded, fitted = model_choice.load(settings, model or model_choice.champion_or_starter(settings))
     with _bars() as bars:
         found = measure(loaded, fitted, data, split, lambda total: bars.stage("read and score", total))
@@ -139,7 +144,7 @@ def _show(found: Evaluation) -> None:
     console().print(
         f"{found.manifest.title} on {found.data}, split {found.split.value}: {found.n} images "
         f"({found.counts['NORMAL']} normal, {found.counts['PNEUMONIA']} pneumonia) of {found.patients} patients; "
-        f"threshold {found.manifest.operating_point.threshold:.6g}"
+        f"score threshold {found.manifest.operating_point.threshold:.6g}"
     )
     console().print(_figures(found.metrics, "all"))
     for name, group in found.subgroups.items():

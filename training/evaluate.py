@@ -77,7 +77,7 @@ class Evaluation:
             "patients_fitted_on": self.patients_fitted_on,
             "counts": self.counts,
             "operating_point": {
-                "threshold": point.threshold,
+                "score_threshold": point.threshold,
                 "required_sensitivity": point.required_sensitivity,
                 "confidence": point.confidence,
             },

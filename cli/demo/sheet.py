@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cli.demo.account import Account
+from cli.output import likelihood
 from core.errors import LungwatchError
 from core.files import make_directories
 from db.vocabulary import Outcome, ReceiptState
 
 _TILE: Final = 300
-_SMALLEST_SHOWN: Final = 0.01
 _CAPTION: Final = 104
 _GAP: Final = 12
 _HEAD: Final = 64
@@ -100,15 +100,6 @@ def _tile(sheet: Image.Image, left: int, top: int, account: Account, masters: Pa
     captions = [account.sending.title, account.sending.syntax, _remark(account)]
     for number, text in enumerate(captions):
         _fit(pen, (left + 8, top + _TILE + 36 + 21 * number), text, _INK if number == 0 else _FAINT)
-
-
-def likelihood(probability: float | None) -> str:
-    """Return a probability in two digits that never claims certainty."""
-    if probability is None:
-        return ""
-    if probability < _SMALLEST_SHOWN:
-        return f"<{_SMALLEST_SHOWN}"
-    return f">{1 - _SMALLEST_SHOWN}" if probability > 1 - _SMALLEST_SHOWN else f"{probability:.2f}"
 
 
 def _remark(account: Account) -> str:

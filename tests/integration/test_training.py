@@ -122,7 +122,7 @@ def test_evaluate_gives_the_agreed_shape_on_any_layout(built: tuple[Path, Path, 
     for location in (only_test, only_test / "test", write_zip(tmp_path / "t.zip", published(4, 6, "test"))):
         found = evaluate(model, fitted, location, Part.TEST).to_dict()
         assert (found["n"], found["split"], found["model"]) == (10, "test", "tiny 1")
-        assert found["operating_point"]["threshold"] == model.manifest.operating_point.threshold
+        assert found["operating_point"]["score_threshold"] == model.manifest.operating_point.threshold
         assert set(found["metrics"]) == {
             *("auc", "accuracy", "sensitivity", "specificity", "precision", "average_precision", "brier", "ece")
         }

@@ -56,8 +56,14 @@ def test_a_fresh_clone_lists_shows_and_verifies_the_starter(
     assert run(["models", "list", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["origin"], row["location"], row["digest"]) == ("STARTER", "starter", starter().digest)
+    assert row["score_threshold"] == starter().manifest.operating_point.threshold
+    assert "threshold" not in row
+    assert run(["models", "list"]) == 0
+    assert "Score threshold" in capsys.readouterr().out
     assert run(["models", "show"]) == 0
-    assert "Kermany" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Kermany" in shown
+    assert all(line == line.rstrip() for line in shown.splitlines())
     assert run(["models", "show", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["manifest"]["architecture"] == "seed_regularised"
     assert run(["models", "verify", "--json"]) == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cli.output import guarded, plain, print_csv, print_json, printable, shown, table
+from cli.output import console, guarded, likelihood, plain, print_csv, print_json, printable, shown, table
 from db.vocabulary import Outcome
 
 
@@ -56,6 +56,32 @@ def test_cells_are_text_and_not_markup() -> None:
 )
 def test_values_as_a_person_reads_them(value: object, expected: str) -> None:
     assert shown(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("probability", "expected"),
+    [
+        (None, ""),
+        (0.0, "<0.01"),
+        (0.0099, "<0.01"),
+        (0.014, "0.01"),
+        (0.5, "0.50"),
+        (0.99, "0.99"),
+        (0.9901, ">0.99"),
+        (1.0, ">0.99"),
+    ],
+)
+def test_no_probability_is_shown_as_certain(probability: float | None, expected: str) -> None:
+    assert likelihood(probability) == expected
+
+
+def test_a_pipe_gets_no_blanks_at_the_end_of_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    out = console()
+    out.print(table(["name", "text"], [["a", "x" * 300], ["b", "short"]], "title"))
+    out.print("and a sentence", style="bold")
+    out.print("no end ", end="")
+    lines = capsys.readouterr().out.split("\n")
+    assert lines == ["title", "name  text", f"a     {'x' * 300}", "b     short", "and a sentence", "no end"]
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.__main__ import run
+from cli.predict import Row, _show
+from db.vocabulary import Outcome
 from imaging.reasons import Rejection
 from tests.factories.collections import picture
 from tests.factories.dicom_objects import hand, lateral, phantom, truncated_file, write
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +76,7 @@ def test_what_cannot_be_read_has_no_result_and_a_reason(tmp_path: Path, capsys: 
     for row, (name, (_, reasons)) in zip(rows, wrong.items(), strict=False):
         assert (row["outcome"], row["reason"] in reasons, row["flags"]) == ("NO_RESULT", True, ["NO_RESULT"]), name
         assert row["probability"] is None
-    assert [row["reason"] for row in rows[4:6]] == ["MISSING_FILE"] * 2
+    assert [row["reason"] for row in rows[4:6]] == ["MISSING_FILE", "NOT_DICOM"]
     # one bad file spoils no other
     assert rows[-1]["outcome"] in {"SUSPECTED", "NOT_SUSPECTED"}
 
@@ -96,6 +102,32 @@ def test_the_table_names_files_outcomes_and_what_went_wrong(tmp_path: Path, caps
     assert "a.jpeg" in shown.out
     assert "not a medical device" in shown.out
     assert "the file cannot be read" in shown.err
+
+
+def test_a_folder_is_named_as_it_was_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["predict", "."]) == 1
+    shown = capsys.readouterr()
+    assert [line.split()[:2] for line in shown.out.splitlines()[2:]] == [[".", "NO_RESULT:"]]
+    assert shown.err == ".: is a folder; name its files\n"
+
+
+def test_the_table_claims_no_certainty(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [Row(Path(f"{number}.dcm"), Outcome.SUSPECTED, probability=number) for number in (0.9996, 0.0001, 0.5)]
+    _show(rows, "model 1")
+    assert [line.split()[2] for line in capsys.readouterr().out.splitlines()[2:]] == [">0.99", "<0.01", "0.50"]
+
+
+def test_piped_it_prints_its_results_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpeg"
+    path.write_bytes(picture("NORMAL", 1, size=300))
+    command = [sys.executable, "-m", "cli", "predict", "--json", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert len(json.loads(done.stdout)) == 1
+    # no bar, and no word of the library that computes
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("model", ["/nonexistent/bundle", "99"])

@@ -13,7 +13,7 @@ from cli.demo import report
 from cli.demo.account import Account, Sent, accounts, progress, surplus
 from cli.demo.sender import Answer
 from cli.demo.sending import Sending
-from cli.demo.sheet import draw, headline, likelihood
+from cli.demo.sheet import draw, headline
 from db.models.receipt import Receipt
 from db.models.study import Image, Study
 from db.vocabulary import Outcome, ReceiptState
@@ -163,10 +163,3 @@ def test_the_sheet_has_a_tile_for_each_and_says_what_is_missing(ledger: sessionm
     assert sheet.mode == "RGB"
     assert sheet.width > 4 * 300
     assert draw([], tmp_path, "nothing").width > 0
-
-
-@pytest.mark.parametrize(
-    ("probability", "shown"), [(None, ""), (0.0, "<0.01"), (0.014, "0.01"), (0.5, "0.50"), (0.99999, ">0.99")]
-)
-def test_no_probability_is_shown_as_certain(probability: float | None, shown: str) -> None:
-    assert likelihood(probability) == shown
