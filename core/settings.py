@@ -90,6 +90,11 @@ class Settings(BaseSettings):
         default=False, description="Reject associations that call us by another AE title."
     )
     maximum_associations: int = Field(64, description="Associations served at once.", ge=1)
+    maximum_associations_per_peer: int = Field(
+        32,
+        description="Associations one address may hold at once; peers behind one NAT or proxy share an address.",
+        ge=1,
+    )
     network_timeout: float = Field(60.0, description="Seconds an association may be idle.", gt=0)
     free_space_fraction: float = Field(0.10, description="Refuse (0xA700) below this share of the disk.", ge=0, lt=1)
     free_space_bytes: int = Field(5 * _GIGABYTE, description="Refuse (0xA700) below this many bytes.", ge=0)
@@ -98,6 +103,10 @@ class Settings(BaseSettings):
     # registrar
     registrar_interval: float = Field(0.1, description="Seconds between looks into the spool.", gt=0)
     registrar_batch: int = Field(500, description="Receipts inserted in one transaction.", ge=1)
+    urgent_ae_titles: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="AE titles of peers whose images are claimed first; unauthenticated text, any peer may use one.",
+    )
 
     # scope
     modalities: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -160,7 +169,7 @@ class Settings(BaseSettings):
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     log_json: bool = Field(default=True, description="One JSON object a line; false for a person's terminal.")
 
-    _split_lists = field_validator("modalities", "chest_synonyms", mode="before")(_split)
+    _split_lists = field_validator("modalities", "chest_synonyms", "urgent_ae_titles", mode="before")(_split)
 
     @field_validator("ae_title")
     @classmethod

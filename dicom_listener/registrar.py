@@ -139,13 +139,14 @@ class Registrar:
         except FileNotFoundError:
             # a worker has it already, so it has a receipt, or somebody took it away, which reconcile will say
             return None
+        peer = read_sending_ae_title(path)
         return receipts.NewReceipt(
             entry=entry,
             listener=self._spool.listener,
             size=facts.st_size,
             received_at=datetime.fromtimestamp(facts.st_mtime, UTC),
-            peer=read_sending_ae_title(path),
-            urgency=Urgency.ROUTINE,
+            peer=peer,
+            urgency=Urgency.URGENT if peer in self._settings.urgent_ae_titles else Urgency.ROUTINE,
         )
 
     def _beat(self, *, at_once: bool) -> None:

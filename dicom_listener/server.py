@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from dicom_listener.disk import Watermark
 from dicom_listener.handlers import StoreHandler
 from dicom_listener.instance_file import SpoolWriter
 from dicom_listener.peers import printable_ae_title
-from dicom_listener.upper_layer import AcceptorAssociation, AssociationServer
+from dicom_listener.upper_layer import AcceptorAssociation, AssociationLimits, AssociationServer
 
 _ACCEPT_POLL: Final = 0.1
 _NEGOTIATION_SECONDS: Final = 30.0
@@ -30,6 +31,8 @@ _NEGOTIATION_SECONDS: Final = 30.0
 _QUIET_SECONDS: Final = 0.3
 _LAST_CALL_SECONDS: Final = 2.0
 _CUT_SECONDS: Final = 1.0
+# PS3.8 Table 9-21: rejected for now, by the presentation-related service provider
+_LOCAL_LIMIT_EXCEEDED: Final = (0x02, 0x03, 0x02)
 
 _log = get(__name__)
 
@@ -70,6 +73,7 @@ class Listener:
             listening=self._listening,
             maximum_message_size=settings.maximum_message_size,
             pdu_seconds=min(settings.network_timeout, _NEGOTIATION_SECONDS),
+            limits=AssociationLimits(settings.maximum_associations, settings.maximum_associations_per_peer),
         )
         self._server = cast("AssociationServer", made)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_ACCEPT_POLL,), name="accept")
@@ -115,7 +119,8 @@ def _application_entity(settings: Settings) -> ApplicationEntity:
     entity = ApplicationEntity(ae_title=settings.ae_title)
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    entity.maximum_associations = settings.maximum_associations
+    # `AssociationServer.admit` counts, and knows addresses
+    entity.maximum_associations = sys.maxsize
     entity.maximum_pdu_size = settings.maximum_pdu_size
     entity.network_timeout = settings.network_timeout
     entity.dimse_timeout = settings.network_timeout
@@ -126,8 +131,13 @@ def _application_entity(settings: Settings) -> ApplicationEntity:
 
 def _prepare_negotiation(event: Any) -> None:
     association = event.assoc
+    server = association._server  # noqa: SLF001 - where pynetdicom keeps it
     request = association.requestor.primitive
     association.peer = printable_ae_title(request.calling_ae_title)
+    if not server.admit(association):
+        association.acse.send_reject(*_LOCAL_LIMIT_EXCEEDED)
+        association.kill()
+        return
     association.acceptor.supported_contexts = contexts.supported(
         str(context.abstract_syntax) for context in request.presentation_context_definition_list
     )

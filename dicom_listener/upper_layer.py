@@ -6,8 +6,8 @@ What each class bounds:
 - `MessageProvider`: one message, in length; one outstanding request an
   association, since we never negotiate an asynchronous window (PS3.7 D.3.3.3).
 - `AcceptorAssociation`: which service answers on which presentation context.
-- `AssociationServer`: sockets waiting for their association; adopts a
-  listening socket somebody else has bound.
+- `AssociationServer`: associations, in all and of one address, and sockets
+  waiting for theirs; adopts a listening socket somebody else has bound.
 
 A faster receive path replaces `BoundedSocket` and `MessageProvider`; nothing
 else here or in the handlers knows how bytes arrive.
@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from socketserver import BaseServer
 from typing import Any, Final, cast
 
@@ -193,6 +195,10 @@ class AcceptorAssociation(Association):
         Set while draining: no further message is begun.
     peer : str or None
         Calling AE title, printable; None before it is known.
+    address : str
+        Where the connection comes from.
+    admitted : bool
+        Whether it counts among the associations there may be; see `AssociationServer.admit`.
     """
 
     def __init__(self, ae: Any, mode: str) -> None:
@@ -200,6 +206,8 @@ class AcceptorAssociation(Association):
         self.maximum_message_size = 0
         self.closing = False
         self.peer: str | None = None
+        self.address = ""
+        self.admitted = False
         self.messages = MessageProvider(self)
         self.dimse = self.messages
         # a peer that never lets go must not keep the process from ending
@@ -251,6 +259,7 @@ class ConnectionHandler(RequestHandler):
         association = AcceptorAssociation(self.ae, "acceptor")
         association._server = server  # noqa: SLF001 - how pynetdicom counts a server's associations
         association.name = f"AcceptorThread@{id(association):x}"
+        association.address = self.client_address[0]
         association.maximum_message_size = server.maximum_message_size
         connection = BoundedSocket(association, client_socket=self.request)
         connection.pdu_seconds = server.pdu_seconds
@@ -270,6 +279,14 @@ class ConnectionHandler(RequestHandler):
         return association
 
 
+@dataclass(frozen=True, slots=True)
+class AssociationLimits:
+    """How many associations are served at once: in all, and of one address."""
+
+    total: int
+    per_peer: int
+
+
 class AssociationServer(StockServer):
     """Accepts connections from a socket that is bound already.
 
@@ -281,6 +298,9 @@ class AssociationServer(StockServer):
         See `AcceptorAssociation`.
     pdu_seconds : float
         Within which a PDU has to arrive whole, once it has begun.
+    limits : AssociationLimits
+        Kept here rather than by the application entity, which counts
+        connections that have not asked for anything yet.
     """
 
     def __init__(
@@ -294,11 +314,14 @@ class AssociationServer(StockServer):
         listening: socket.socket,
         maximum_message_size: int,
         pdu_seconds: float,
+        limits: AssociationLimits,
         evt_handlers: Any = None,
     ) -> None:
         self._listening = listening
         self.maximum_message_size = maximum_message_size
         self.pdu_seconds = pdu_seconds
+        self._limits = limits
+        self._admission = threading.Lock()
         super().__init__(ae, address, ae_title, contexts, ssl_context, evt_handlers, ConnectionHandler)
 
     def server_bind(self) -> None:
@@ -322,15 +345,31 @@ class AssociationServer(StockServer):
         return connection, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - socketserver's hook
-        """Refuse a connection while far more are open than associations may be.
+        """Refuse a connection while far more are open, in all or from its address, than associations may be.
 
-        Up to that many get a proper A-ASSOCIATE-RJ from pynetdicom, which
-        counts only once two threads have been started for each.
+        Up to that many may wait for an association, or for a proper
+        A-ASSOCIATE-RJ, which costs two threads each.
         """
-        admitted = len(self.active_associations) < int(self.ae.maximum_associations) + _WAITING_SOCKETS
-        if not admitted:
-            _rarely.warning(_log, "connection_refused", limit=self.ae.maximum_associations)
-        return admitted
+        open_now = self._associations()
+        near = sum(one.address == client_address[0] for one in open_now)
+        welcome = (
+            len(open_now) < self._limits.total + _WAITING_SOCKETS
+            # one address leaves waiting places, too, to the others
+            and near < self._limits.per_peer + _WAITING_SOCKETS // 2
+        )
+        if not welcome:
+            _rarely.warning(_log, "connection_refused", limit=self._limits.total, per_peer=self._limits.per_peer)
+        return welcome
+
+    def admit(self, association: AcceptorAssociation) -> bool:
+        """Give an association its place, which it holds until it ends; false where there is none for its address."""
+        with self._admission:
+            admitted = [one for one in self._associations() if one.admitted]
+            near = sum(one.address == association.address for one in admitted)
+            association.admitted = len(admitted) < self._limits.total and near < self._limits.per_peer
+        if not association.admitted:
+            _rarely.warning(_log, "association_refused", peer=association.peer, held=near, of=len(admitted))
+        return association.admitted
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's hook
         """Log by type; the default prints a traceback with received text."""
@@ -342,7 +381,10 @@ class AssociationServer(StockServer):
 
     def each(self, act: Callable[[AcceptorAssociation], None]) -> int:
         """Do something to every live association and return how many there are."""
-        associations = [one for one in self.active_associations if isinstance(one, AcceptorAssociation)]
+        associations = self._associations()
         for association in associations:
             act(association)
         return len(associations)
+
+    def _associations(self) -> list[AcceptorAssociation]:
+        return [one for one in self.active_associations if isinstance(one, AcceptorAssociation)]

@@ -6,6 +6,7 @@ import contextlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import pytest
@@ -27,6 +28,8 @@ from tests.peers.raw import (
 from tests.waiting import wait_until
 
 LIMIT = 1 << 20
+# A-ASSOCIATE-RJ: transient, presentation related, local limit exceeded (PS3.8 9.3.4)
+LOCAL_LIMIT = "PDU type 3, 00020302"
 
 
 @dataclass
@@ -160,19 +163,40 @@ def test_malformed_commands_cost_the_sender_its_association(listener: ListenerPr
 
 
 def test_associations_above_the_limit_are_refused(listener: ListenerProcess) -> None:
-    peers = []
-    outcomes = []
-    for _ in range(6):
-        peers.append(RawPeer(listener.port))
-        try:
-            peers[-1].associate()
-            outcomes.append("accepted")
-        except Closed as refusal:
-            outcomes.append(str(refusal))
+    peers = [RawPeer(listener.port) for _ in range(6)]
+    outcomes = [outcome(peer) for peer in peers]
     for peer in peers:
         peer.socket.close()
-    # A-ASSOCIATE-RJ: transient, presentation related, local limit exceeded (PS3.8 9.3.4)
-    assert outcomes == ["accepted"] * 4 + ["PDU type 3, 00020302"] * 2
+    assert outcomes == ["accepted"] * 4 + [LOCAL_LIMIT] * 2
+
+
+def outcome(peer: RawPeer) -> str:
+    try:
+        peer.associate()
+    except Closed as refusal:
+        return str(refusal)
+    return "accepted"
+
+
+def test_one_address_cannot_take_every_association(tmp_path: Path) -> None:
+    settings = {"maximum_associations": 4, "maximum_associations_per_peer": 2}
+    with ListenerProcess(tmp_path / "data", settings=settings) as crowded, contextlib.ExitStack() as opened:
+
+        def peers(count: int, source: str) -> list[RawPeer]:
+            return [opened.enter_context(RawPeer(crowded.port, source=source)) for _ in range(count)]
+
+        # one address asks for more than there is and besides holds connections that say nothing
+        greedy = [outcome(peer) for peer in peers(6, "127.0.0.2")]
+        assert greedy == ["accepted"] * 2 + [LOCAL_LIMIT] * 4
+        silent = peers(40, "127.0.0.2")
+        # others are served up to what there is in all
+        others = [outcome(peer) for peer in peers(1, "127.0.0.3") + peers(2, "127.0.0.4")]
+        assert others == ["accepted"] * 2 + [LOCAL_LIMIT]
+        for peer in silent:
+            peer.socket.close()
+        # and the first address again when it has let go
+        opened.close()
+        wait_until(lambda: outcome(peers(1, "127.0.0.2")[0]) == "accepted", 10, "a place is free again")
 
 
 def test_no_traceback_reaches_the_log(listener: ListenerProcess) -> None:

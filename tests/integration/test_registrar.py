@@ -21,6 +21,7 @@ from core.clock import SystemClock
 from core.settings import Settings
 from core.spool import Entry, Spool
 from db.base import make_engine, make_sessions
+from db.claims import claim
 from db.migrate import upgrade
 from db.models.model import Heartbeat
 from db.models.receipt import Receipt
@@ -36,7 +37,9 @@ from tests.peers.raw import RawPeer
 from tests.waiting import wait_until
 
 
-def put(settings: Settings, count: int = 1, writer: SpoolWriter | None = None) -> list[Entry]:
+def put(
+    settings: Settings, count: int = 1, writer: SpoolWriter | None = None, sender: str | None = "SENDER"
+) -> list[Entry]:
     """Entries as the listener leaves them."""
     writer = writer or SpoolWriter(Spool(settings.data_dir, settings.listener_name))
     entries = []
@@ -48,7 +51,7 @@ def put(settings: Settings, count: int = 1, writer: SpoolWriter | None = None) -
                 sop_class_uid=CR_STORAGE,
                 sop_instance_uid=instance,
                 transfer_syntax_uid=EXPLICIT,
-                sending_ae_title="SENDER",
+                sending_ae_title=sender,
                 receiving_ae_title="LUNGWATCH",
             )
         )
@@ -119,6 +122,18 @@ class TestOnePass:
         small = ledger_settings.model_copy(update={"registrar_batch": 4})
         put(ledger_settings, 10)
         assert Registrar(small, sessions, Rings(), SystemClock()).register_new() == 10
+
+    def test_what_an_urgent_peer_sends_is_claimed_first(
+        self, ledger_settings: Settings, sessions: sessionmaker[Session]
+    ) -> None:
+        urgent = ledger_settings.model_copy(update={"urgent_ae_titles": ("ICU", "EMERGENCY")})
+        writer = SpoolWriter(Spool(urgent.data_dir, urgent.listener_name))
+        # a title that merely resembles one of them, and none at all, are routine
+        sent = [put(urgent, 1, writer, sender)[0] for sender in ("WARD", "ICU2", None, "ICU", "EMERGENCY")]
+        assert Registrar(urgent, sessions, Rings(), SystemClock()).register_new() == 5
+        with sessions.begin() as session:
+            claimed = [one.entry for one in claim(session, 5, 60)]
+        assert claimed == [sent[3], sent[4], *sent[:3]]
 
     def test_the_horizon_follows_the_listing(
         self, one: Registrar, ledger_settings: Settings, sessions: sessionmaker[Session]

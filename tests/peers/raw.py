@@ -97,8 +97,8 @@ def fragments(context: int, content: bytes, *, command: bool, size: int = 16000)
 class RawPeer:
     """One connection to a listener."""
 
-    def __init__(self, port: int, *, timeout: float = 20) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port: int, *, timeout: float = 20, source: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout, source_address=(source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.accepted: dict[int, str] = {}
         self.results: dict[int, int] = {}
