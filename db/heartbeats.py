@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import secrets
+import socket
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from core.clock import Clock
 from db.base import database_now
 from db.inserting import insert
 from db.models.model import Heartbeat
@@ -83,3 +87,42 @@ def stop(session: Session, process: str) -> None:
         .values(seen_at=database_now(), stopped_at=database_now())
         .execution_options(synchronize_session=False)
     )
+
+
+class Heart:
+    """The heartbeats of this run of this process.
+
+    Parameters
+    ----------
+    kind : ProcessKind
+        What it is.
+    clock : Clock
+        Says when it started.
+    listener : str, optional
+        REGISTRAR: whose spool it registers.
+    """
+
+    def __init__(self, kind: ProcessKind, clock: Clock, listener: str | None = None) -> None:
+        self._pulse = Pulse(
+            process=f"{kind.lower()}-{secrets.token_hex(8)}",
+            kind=kind,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=clock.now(),
+            listener=listener,
+        )
+
+    def beat(
+        self,
+        session: Session,
+        *,
+        horizon: datetime | None = None,
+        model_version_id: int | None = None,
+        problem: str | None = None,
+    ) -> None:
+        """Write that the process lives and what holds now; see `Pulse`."""
+        beat(session, replace(self._pulse, horizon=horizon, model_version_id=model_version_id, problem=problem))
+
+    def stop(self, session: Session) -> None:
+        """Write that the process stopped in good order."""
+        stop(session, self._pulse.process)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
-
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -16,8 +12,7 @@ from core.logging import safe_error
 from core.settings import Settings
 from core.signals import StopSignals
 from db.base import make_engine, make_sessions
-from db.heartbeats import Pulse, stop
-from db.heartbeats import beat as beat_heart
+from db.heartbeats import Heart
 from db.vocabulary import ProcessKind
 from worker.doorbell import start_embedded_beat
 
@@ -38,33 +33,27 @@ def run(settings: Settings) -> int:
     signals = StopSignals()
     database = make_engine(settings)
     sessions = make_sessions(database)
-    pulse = Pulse(
-        process=secrets.token_hex(8),
-        kind=ProcessKind.BEAT,
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        started_at=SystemClock().now(),
-    )
+    heart = Heart(ProcessKind.BEAT, SystemClock())
     service = start_embedded_beat(celery.make_app(settings), settings)
     log.info("beat_started")
     while service.is_alive() and not signals.came:
-        _tell(sessions, pulse)
+        _tell(sessions, heart)
         signals.wait(settings.heartbeat_seconds)
     if not signals.came:
         log.error("beat_ended")
         return 1
-    _tell(sessions, pulse, stopped=True)
+    _tell(sessions, heart, stopped=True)
     database.dispose()
     log.info("beat_stopped")
     return 0
 
 
-def _tell(sessions: sessionmaker[Session], pulse: Pulse, *, stopped: bool = False) -> None:
+def _tell(sessions: sessionmaker[Session], heart: Heart, *, stopped: bool = False) -> None:
     try:
         with sessions.begin() as session:
-            beat_heart(session, pulse)
+            heart.beat(session)
             if stopped:
-                stop(session, pulse.process)
+                heart.stop(session)
     except SQLAlchemyError as error:
         # beat needs no ledger; its heartbeat is all that is missed
         log.warning("heartbeat_missed", **safe_error(error))
