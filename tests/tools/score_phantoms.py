@@ -21,7 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from bundle.load import STARTER
+from bundle.manifest import LITERT
+from bundle.signing import RELEASE_KEY, public_key
+from bundle.store import verify
 from cli.demo.own_data import find
+from cli.output import likelihood
 from imaging.phantom.radiograph import View, radiograph
 from tests.factories.dicom_objects import phantom, write
 
@@ -72,10 +77,16 @@ def row(group: Group) -> tuple[str, str]:
     found = predict(group.files)
     outcomes = Counter(one["outcome"] for one in found)
     chances = [one["probability"] for one in found if one["probability"] is not None]
-    low, middle, high = np.percentile(chances, [25, 50, 75]) if chances else (np.nan,) * 3
+    low, middle, high = (likelihood(float(one)) for one in np.percentile(chances, [25, 50, 75])) if chances else "---"
     counts = " | ".join(str(outcomes[word]) for word in ("SUSPECTED", "NOT_SUSPECTED", "NO_RESULT"))
-    line = f"| {group.name} | {len(found)} | {counts} | {middle:.3f} ({low:.3f} to {high:.3f}) |"
+    line = f"| {group.name} | {len(found)} | {counts} | {middle} ({low} to {high}) |"
     return line, found[0]["model"]
+
+
+def network() -> str:
+    """Return what tells one fit of the starter from another of the same name."""
+    manifest = verify(STARTER, None, [public_key(RELEASE_KEY)]).manifest
+    return manifest.files[LITERT][:12]
 
 
 def main() -> None:
@@ -91,7 +102,7 @@ def main() -> None:
             line, model = row(group)
             models.add(model)
             sys.stdout.write(line + "\n")
-    sys.stdout.write(f"\nModel: {', '.join(sorted(models))}\n")
+    sys.stdout.write(f"\nModel: {', '.join(sorted(models))}, network {network()}\n")
 
 
 if __name__ == "__main__":
