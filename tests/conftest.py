@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from redis import Redis
 from sqlalchemy import Engine, create_engine, make_url, text
@@ -17,6 +18,13 @@ from core.settings import Settings
 from db.base import make_engine, make_sessions
 from db.migrate import upgrade
 from tests import programs, servers
+
+
+# how long one example takes says more about the machine's load than about the code
+hypothesis.settings.register_profile(
+    "lungwatch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("lungwatch")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -37,17 +37,18 @@ def test_a_store_in_flight_at_sigterm_finishes(tmp_path: Path) -> None:
                 busy.send(part)
             os.kill(listener.pid, signal.SIGTERM)
             began = time.monotonic()
-            wait_until(lambda: not accepts(listener.port), 1, "no connection is accepted any more")
+            wait_until(lambda: not accepts(listener.port), 5, "no connection is accepted any more")
             # those without anything in flight are sent away, politely where they can be told
-            idle.wait_closed(5)
-            silent.wait_closed(5)
+            idle.wait_closed(10)
+            silent.wait_closed(10)
             assert listener.process is not None
             assert listener.process.poll() is None
             busy.send(parts[-1])
             assert busy.response().status == 0x0000
             busy.release()
             assert listener.wait() == 0
-            assert time.monotonic() - began < 10
+            # not the drain's 30 s
+            assert time.monotonic() - began < 25
         assert [data_set_of(path) for path in listener.files] == [data]
 
 
@@ -68,7 +69,7 @@ def test_a_stalled_message_is_cut_at_the_end_of_the_drain(tmp_path: Path) -> Non
         peer.send(next(iter(fragments(1, bytes(20000), command=False))))
         began = time.monotonic()
         assert listener.terminate() == 0
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 15
         assert listener.entries == []
 
 
@@ -121,7 +122,7 @@ def test_a_killed_server_comes_back_on_its_port(listen: ListenerProcess) -> None
 def test_a_killed_supervisor_takes_its_children_along(listen: ListenerProcess) -> None:
     children = [child(listen, "server"), child(listen, "registrar")]
     listen.kill()
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=20)
     assert alive == []
 
 

@@ -222,7 +222,7 @@ def test_a_broker_that_hangs_or_is_gone_changes_nothing(settings: Settings, migr
             gone = statistics.median(store(listener.port, 8))
             registered(migrated, 24, 10)
             # far below any timeout of the broker's
-            assert max(hung, gone) < max(10 * usual, 0.5)
+            assert max(hung, gone) < max(10 * usual, 1)
             process.wait_for("bell_not_heard")
             broker.start()
             with Redis.from_url(broker.url) as client:
@@ -265,12 +265,12 @@ def test_a_postgresql_that_is_stopped_or_hangs_delays_receipts_only(
             registered(sessions, 2)
             engine.dispose()
             database.hang()
-            assert max(store(listener.port, 3)) < 2
+            assert max(store(listener.port, 3)) < 5
             database.resume()
             registered(sessions, 5, 40)
             engine.dispose()
             database.stop()
-            assert max(store(listener.port, 3)) < 2
+            assert max(store(listener.port, 3)) < 5
             process.wait_for("registration_waits")
             database.start()
             registered(sessions, 8, 30)
@@ -285,7 +285,7 @@ def test_a_locked_sqlite_delays_receipts_only(settings: Settings, migrated: sess
         process.wait_for("ledger_ready")
         with sqlite3.connect(settings.data_dir / "lungwatch.db", isolation_level=None) as lock:
             lock.execute("BEGIN EXCLUSIVE")
-            assert max(store(listener.port, 3)) < 2
+            assert max(store(listener.port, 3)) < 5
             lock.execute("ROLLBACK")
         lock.close()
         registered(migrated, 3, 30)

@@ -55,9 +55,9 @@ def test_a_value_cut_short_says_what_was_declared(length: int) -> None:
 
 def test_meta_information_without_end_is_followed_no_further_than_its_limit() -> None:
     head = PREAMBLE + element(1, b"CS", b"") * (8 << 20)
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(found(head)) == -(-(LONGEST_META - len(PREAMBLE)) // 8)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 @given(st.binary(max_size=200), st.booleans())

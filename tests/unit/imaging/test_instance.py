@@ -193,9 +193,9 @@ def test_a_file_over_the_limit_is_not_looked_into(folder: Path, excess: int, rej
 
 def test_a_66_byte_rle_fragment_that_declares_terabytes(folder: Path) -> None:
     dataset = objects.huge_declared(frames=None)
-    start = time.perf_counter()
+    start = time.process_time()
     assert read(folder, dataset).rejected is Rejection.OVER_BUDGET
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_rle_of_twenty_thousand_squared(folder: Path) -> None:
@@ -208,11 +208,11 @@ def test_a_116_byte_jpeg_2000_stream_that_declares_more_than_its_header(folder: 
     content = bytearray(objects.part10(dataset))
     at = content.index(b"\xff\x4f\xff\x51")
     struct.pack_into(">2L", content, at + 8, 65535, 65535)
-    start = time.perf_counter()
+    start = time.process_time()
     reading = read(folder, bytes(content))
     assert reading.rejected is Rejection.BAD_PIXEL_MODULE
     assert "65535" in reading.detail
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_jpeg_stream_that_declares_more_than_its_header(folder: Path) -> None:

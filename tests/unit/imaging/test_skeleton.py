@@ -128,9 +128,9 @@ def test_deep_nesting_ends_at_once(levels: int, length: str) -> None:
         for _ in range(min(levels, 2000)):
             inner = explicit(0x0008, 0x1140, b"SQ", implicit(0xFFFE, 0xE000, inner))
         content = file(MODALITY, inner)
-    start = time.perf_counter()
+    start = time.process_time()
     assert reason(content) is Rejection.BAD_HEADER
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_sixteen_levels_are_read() -> None:
