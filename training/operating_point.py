@@ -14,7 +14,7 @@ from training.metrics import Scored, intervals, patient_weights
 
 REQUIRED_SENSITIVITY: Final = 0.97
 CONFIDENCE: Final = 0.95
-# fixed before any score was seen; on each side of the threshold, so that a NOT_SUSPECTED may be UNCERTAIN as well
+# a round figure, not tuned on scores; on each side of the threshold, so that a NOT_SUSPECTED may be UNCERTAIN as well
 BAND_SHARE: Final = 0.05
 _RESAMPLES: Final = 2000
 _BISECTIONS: Final = 60
