@@ -19,7 +19,6 @@ from db.base import make_engine, make_sessions
 from db.migrate import upgrade
 from tests import programs, servers
 
-
 # how long one example takes says more about the machine's load than about the code
 hypothesis.settings.register_profile(
     "lungwatch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
