@@ -124,5 +124,14 @@ def engine(ledger_settings: Settings) -> Iterator[Engine]:
 
 
 @pytest.fixture
+def sqlite_engine(settings: Settings) -> Iterator[Engine]:
+    """A migrated, empty SQLite ledger on this test's data directory, where the other database would add nothing."""
+    engine = make_engine(settings)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
 def sessions(engine: Engine) -> sessionmaker[Session]:
     return make_sessions(engine)
