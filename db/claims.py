@@ -12,18 +12,18 @@ the rows and skips those others hold, on SQLite the transaction began with
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, or_, select, tuple_, update
+from sqlalchemy import and_, case, or_, select, true, tuple_, update
 from sqlalchemy.orm import Session
 
 from core.errors import LungwatchError
 from core.spool import Entry
 from db.base import database_now
-from db.models.receipt import Receipt
+from db.models.receipt import Receipt, ReceiptRetry
 from db.vocabulary import ReceiptState, check_move
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ class Claim:
     received_at : datetime
         When the file became durable.
     stored : bool
-        The file lies in ``stored/`` already (a person put a quarantined one back).
+        The file lies in ``stored/`` already.
+    put_back : bool
+        A person put the receipt back from quarantine.
     lease_seconds : float
         How long the claim holds after each renewal.
     """
@@ -68,6 +70,7 @@ class Claim:
     token: str
     received_at: datetime
     stored: bool
+    put_back: bool
     lease_seconds: float
 
     @property
@@ -76,7 +79,7 @@ class Claim:
         return self.entry.sha256
 
 
-def claim(session: Session, limit: int, lease_seconds: float) -> list[Claim]:
+def claim(session: Session, limit: int, lease_seconds: float, listeners: Collection[str] | None = None) -> list[Claim]:
     """Take up to `limit` receipts that wait, urgent first, then in order of registration.
 
     Attempts are not counted here but in `start_attempt`, so that a batch that
@@ -90,6 +93,8 @@ def claim(session: Session, limit: int, lease_seconds: float) -> list[Claim]:
         At most so many.
     lease_seconds : float
         How long nobody else may take them.
+    listeners : collection of str, optional
+        Only what lies in these listeners' spools, or is stored.
     """
     waiting = session.execute(
         select(
@@ -100,10 +105,12 @@ def claim(session: Session, limit: int, lease_seconds: float) -> list[Claim]:
             Receipt.attempts,
             Receipt.received_at,
             Receipt.stored_at,
+            select(ReceiptRetry.id).where(ReceiptRetry.receipt_id == Receipt.id).exists().label("put_back"),
         )
         .where(
             Receipt.state == ReceiptState.PENDING,
             or_(Receipt.lease_until.is_(None), Receipt.lease_until < database_now()),
+            true() if listeners is None else or_(Receipt.listener.in_(listeners), Receipt.stored_at.is_not(None)),
         )
         .order_by(Receipt.urgency, Receipt.id)
         .limit(limit)
@@ -128,10 +135,19 @@ def claim(session: Session, limit: int, lease_seconds: float) -> list[Claim]:
             token=token,
             received_at=row.received_at,
             stored=row.stored_at is not None,
+            put_back=row.put_back,
             lease_seconds=lease_seconds,
         )
         for row in waiting
     ]
+
+
+def waits_elsewhere(session: Session, listeners: Collection[str]) -> str | None:
+    """Return a listener, other than these, for whose spool a receipt waits; one that is stored needs some spool."""
+    waiting = select(Receipt.listener).where(Receipt.state == ReceiptState.PENDING, Receipt.listener.not_in(listeners))
+    if listeners:
+        waiting = waiting.where(Receipt.stored_at.is_(None))
+    return session.scalar(waiting.limit(1))
 
 
 def start_attempt(session: Session, held: Claim) -> bool:

@@ -16,15 +16,13 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from core.errors import LungwatchError, RejectedInput
+from core.errors import LungwatchError, RejectedInput, TransientFailure
 from core.logging import safe_error
 from core.parent_death import die_with
-from imaging.instance import read_instance
-from imaging.reading import Reading
+from imaging.reading import Attributes, Reading
 from imaging.reasons import Rejection
 from worker.decode_protocol import ANSWERS, READY, REQUESTS, Answer, Ask, Request
 from worker.fingerprint import fingerprint
@@ -53,20 +51,22 @@ def main() -> int:
     os.write(answers, READY)
     for line in sys.stdin.buffer:
         _allow_cpu(arguments.cpu_seconds)
-        answer = _answer(line, reader)
-        _write(answers, ANSWERS.dump_json(answer) + b"\n")
+        answer = _answer(line, reader, answers)
+        _say(answers, answer)
         if answer.failed is not None:
             # memory may be fragmented or state half changed: a fresh process is worth its second
             return 1
     return 0
 
 
-def _answer(line: bytes, reader: Callable[..., Reading]) -> Answer:
+def _answer(line: bytes, reader: Callable[..., Reading], answers: int) -> Answer:
     try:
         request = REQUESTS.validate_json(line)
-        return _perform(request, reader)
+        return _perform(request, reader, answers)
     except RejectedInput as error:
         return Answer(reading=Reading(attributes=None, rejected=Rejection(error.reason), detail=error.detail))
+    except TransientFailure as error:
+        return Answer(refused=str(error))
     except (MemoryError, RecursionError):
         # numpy's own memory error is one too (finding 6)
         return Answer(failed=Rejection.OUT_OF_MEMORY, detail="decoding needs more memory than a helper may use")
@@ -77,17 +77,18 @@ def _answer(line: bytes, reader: Callable[..., Reading]) -> Answer:
         return Answer(failed=Rejection.CRASHED, detail=detail or f"{described['error']} at {described.get('at', '?')}")
 
 
-def _perform(request: Request, reader: Callable[..., Reading]) -> Answer:
+def _perform(request: Request, reader: Callable[..., Reading], answers: int) -> Answer:
     path = Path(request.path)
     match request.ask:
         case Ask.FINGERPRINT:
             return Answer(dataset_sha256=fingerprint(path, request.sha256).dataset_sha256 or "")
         case Ask.READ:
-            return Answer(reading=reader(path, Path(request.masters), request.rules))
-        case Ask.HEADER:
-            # a budget of nothing: everything before decoding is done, and decoding never begins
-            rules = replace(request.rules, maximum_decoded_bytes=0)
-            return Answer(attributes=read_instance(path, Path(request.masters), rules).attributes)
+
+            def tell(attributes: Attributes) -> None:
+                # should decoding end this process, the worker still knows what the image was
+                _say(answers, Answer(attributes=attributes))
+
+            return Answer(reading=reader(path, Path(request.masters), request.rules, tell))
 
 
 def _private_output() -> int:
@@ -105,7 +106,8 @@ def _allow_cpu(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, hard))
 
 
-def _write(descriptor: int, content: bytes) -> None:
+def _say(descriptor: int, answer: Answer) -> None:
+    content = ANSWERS.dump_json(answer) + b"\n"
     while content:
         content = content[os.write(descriptor, content) :]
 

@@ -18,7 +18,6 @@ class Ask(StrEnum):
 
     FINGERPRINT = "FINGERPRINT"
     READ = "READ"
-    HEADER = "HEADER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,8 @@ class Request:
     ----------
     ask : Ask
         FINGERPRINT checks the file's digest and takes the data set's; READ is the whole journey
-        to the master; HEADER gives the attributes alone.
+        to the master, and answered twice: by the attributes once the header is read, then by the
+        reading. The second line may never come, and the first one only where the header can be read.
     path, masters : str
         Absolute paths.
     sha256 : str
@@ -45,16 +45,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Exactly one of the fields before `failed` is set, or `failed` is.
+    """Exactly one of the fields is set; `detail` goes with `failed`.
 
     Attributes
     ----------
     dataset_sha256 : str or None
         To FINGERPRINT; empty where the file has no file meta information.
     reading : Reading or None
-        To READ.
+        To READ, and to FINGERPRINT where the file is not what was acknowledged.
     attributes : Attributes or None
-        To HEADER; None where the header cannot be read.
+        To READ, before its reading.
+    refused : str or None
+        This host fails (a disk that is full, read-only or not mounted), not the image: what a person should look at.
     failed : Rejection or None
         The helper could not answer and ends; `detail` says why, free of data.
     """
@@ -62,6 +64,7 @@ class Answer:
     dataset_sha256: str | None = None
     reading: Reading | None = None
     attributes: Attributes | None = None
+    refused: str | None = None
     failed: Rejection | None = None
     detail: str = ""
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +14,7 @@ from core import logging
 from core.clock import Clock
 from core.logging import safe_error
 from core.settings import Settings
-from db.heartbeats import Pulse, beat, stop
+from db.heartbeats import Heart
 from db.vocabulary import ProcessKind
 from worker.backoff import backoff
 from worker.champion import ChampionWatch
@@ -86,8 +83,7 @@ class Engine:
         self._bell = bell
         self._stopping = stopping
         self._clock = clock
-        self._name = secrets.token_hex(8)
-        self._started_at = clock.now()
+        self._heart = Heart(ProcessKind.WORKER, clock)
         sweep = StoreSweep(settings.data_dir.resolve(), sessions)
         self._heartbeat = _Timer(settings.heartbeat_seconds, self._beat)
         self._timers = (
@@ -136,9 +132,10 @@ class Engine:
         return self._settings.idle_poll_seconds
 
     def _tick(self) -> None:
-        if self._champion.problem != self._said:
+        problem = self._problem()
+        if problem != self._said:
             # a problem shows at once, not at the next beat
-            self._said = self._champion.problem
+            self._said = problem
             self._heartbeat.next_at = float("-inf")
         try:
             self._heartbeat.run_if_due(self._clock.monotonic())
@@ -147,27 +144,20 @@ class Engine:
 
     def _beat(self) -> None:
         serving = self._champion.serving
-        pulse = Pulse(
-            process=self._name,
-            kind=ProcessKind.WORKER,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            started_at=self._started_at,
-            model_version_id=None if serving is None else serving.wanted.model_version_id,
-            problem=self._problem(),
-        )
+        serving_id = None if serving is None else serving.wanted.model_version_id
         with self._sessions.begin() as session:
-            beat(session, pulse)
+            self._heart.beat(session, model_version_id=serving_id, problem=self._problem())
 
     def _problem(self) -> str | None:
-        if self._champion.problem is not None:
-            return self._champion.problem
+        problem = self._journey.problem or self._champion.problem
+        if problem is not None:
+            return problem
         return "not ready: no model loaded yet" if self._champion.serving is None else None
 
     def _stop(self) -> None:
         try:
             with self._sessions.begin() as session:
-                stop(session, self._name)
+                self._heart.stop(session)
         except SQLAlchemyError as error:
             log.warning("heartbeat_missed", **safe_error(error))
         log.info("worker_stopped")

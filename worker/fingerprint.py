@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from core.errors import RejectedInput
+from core.errors import RejectedInput, TransientFailure
 from core.part10 import LONGEST_META, PREAMBLE, TRANSFER_SYNTAX, has_preamble, meta_elements
 from imaging.reasons import Rejection
 
@@ -46,13 +46,21 @@ def fingerprint(path: Path, sha256: str) -> Fingerprint:
     ------
     RejectedInput
         MISSING_FILE or DIGEST_MISMATCH: what we acknowledged is not what lies on the disk.
+    TransientFailure
+        If the disk refuses, or the file's whole directory is not there.
     """
     try:
         with path.open("rb") as stream:
             whole, dataset = _digest(stream)
     except FileNotFoundError:
+        if not path.parent.is_dir():
+            message = "the directory of a received file is not there; is its disk mounted?"
+            raise TransientFailure(message) from None
         detail = "the file is gone from the spool; send the study again"
         raise RejectedInput(Rejection.MISSING_FILE, detail) from None
+    except OSError as error:
+        message = f"a received file cannot be read (errno {error.errno}); check its disk and permissions"
+        raise TransientFailure(message) from error
     if whole != sha256:
         detail = "the file changed on disk after it was acknowledged; check the disk and send the study again"
         raise RejectedInput(Rejection.DIGEST_MISMATCH, detail)

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from core import logging
 from core.errors import TransientFailure
 from core.settings import Settings
+from imaging.reading import Attributes
 from imaging.reasons import Rejection
 from worker.decode_process import DEFAULT_READER
 from worker.decode_protocol import ANSWERS, MAXIMUM_LINE, READY, REQUESTS, Answer, Ask, Limits, Request
@@ -30,16 +31,21 @@ log = logging.get(__name__)
 
 _PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_NO_START: Final = "helper processes do not start; look at the memory and the processes of this host"
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
 
 class HelperFailed(TransientFailure):
-    """A helper crashed, hung or ran out of memory; the image has spent an attempt."""
+    """A helper crashed, hung or ran out of memory; the image has spent an attempt.
 
-    def __init__(self, reason: Rejection, detail: str) -> None:
+    `attributes` are those of its header, if the helper came so far.
+    """
+
+    def __init__(self, reason: Rejection, detail: str, attributes: Attributes | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.attributes = attributes
 
 
 class Helper:
@@ -54,6 +60,7 @@ class Helper:
         self._reader = reader
         self._process: subprocess.Popen[bytes] | None = None
         self._images = 0
+        self._unread = b""
 
     @classmethod
     def from_settings(cls, settings: Settings, reader: str = DEFAULT_READER) -> Self:
@@ -76,8 +83,8 @@ class Helper:
 
         Raises
         ------
-        HelperFailed
-            If it ends or takes too long before it is ready.
+        TransientFailure
+            If it cannot be started, ends or takes too long before it is ready: this host fails, not an image.
         """
         if self._process is not None and self._process.poll() is None:
             return
@@ -92,13 +99,17 @@ class Helper:
             *("--cpu-seconds", str(self._limits.cpu_seconds)),
             *("--reader", self._reader),
         ]
-        self._process = subprocess.Popen(  # noqa: S603 - our own module, no received text
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
-        )
-        self._images = 0
-        if self._line(time.monotonic() + self._limits.start_seconds) != READY:
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, no received text
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
+            )
+            self._images = 0
+            ready = self._line(time.monotonic() + self._limits.start_seconds) == READY
+        except (OSError, HelperFailed) as error:
+            raise TransientFailure(_NO_START) from error
+        if not ready:
             self.stop()
-            raise HelperFailed(Rejection.CRASHED, "a helper process did not start as it should")
+            raise TransientFailure(_NO_START)
 
     def ask(self, request: Request) -> Answer:
         """Put one question and wait for the answer, at most the wall time an image may take.
@@ -107,25 +118,48 @@ class Helper:
         ------
         HelperFailed
             CRASHED, TIMED_OUT or OUT_OF_MEMORY; the process is gone, the next question starts another.
+        TransientFailure
+            If this host fails, not the image.
         """
         self.start()
         deadline = time.monotonic() + self._limits.seconds
+        attributes = None
         try:
             self._send(REQUESTS.dump_json(request) + b"\n")
             answer = ANSWERS.validate_json(self._line(deadline))
+            if answer.attributes is not None:
+                attributes = answer.attributes
+                answer = ANSWERS.validate_json(self._line(deadline))
+        except HelperFailed as error:
+            error.attributes = attributes
+            raise
         except ValidationError:
             self.stop()
-            raise HelperFailed(Rejection.CRASHED, "a helper process answered nonsense") from None
+            raise HelperFailed(Rejection.CRASHED, "a helper process answered nonsense", attributes) from None
         except BaseException:
             self.stop()
             raise
+        if answer.refused is not None:
+            raise TransientFailure(answer.refused)
         if answer.failed is not None:
             self.stop()
-            raise HelperFailed(answer.failed, answer.detail)
+            raise HelperFailed(answer.failed, answer.detail, attributes)
         self._images += request.ask is Ask.READ
-        if self._images >= self._limits.images:
+        if self._images >= self._limits.images or self._unread:
+            # worn out, or saying what nobody asked
             self.stop()
         return answer
+
+    def peek(self, request: Request, seconds: float) -> Attributes | None:
+        """Wait for the header alone, at most so many seconds; the process is ended before it can decode much."""
+        self.start()
+        try:
+            self._send(REQUESTS.dump_json(request) + b"\n")
+            return ANSWERS.validate_json(self._line(time.monotonic() + seconds)).attributes
+        except (HelperFailed, ValidationError):
+            return None
+        finally:
+            self.stop()
 
     def kill(self) -> None:
         """Kill the process from another thread; the one that owns the helper notices and collects it."""
@@ -136,6 +170,7 @@ class Helper:
     def stop(self) -> None:
         """Kill the process, if one runs, and collect it; for the owning thread, or after it ended."""
         process, self._process = self._process, None
+        self._unread = b""
         if process is None:
             return
         process.kill()
@@ -160,8 +195,7 @@ class Helper:
         descriptor = process.stdout.fileno()
         poller = select.poll()
         poller.register(descriptor, select.POLLIN | select.POLLHUP)
-        line = b""
-        while not line.endswith(b"\n"):
+        while b"\n" not in self._unread:
             remaining = deadline - time.monotonic()
             if remaining <= 0 or not poller.poll(remaining * 1000):
                 self.stop()
@@ -169,11 +203,12 @@ class Helper:
             part = os.read(descriptor, 1 << 16)
             if not part:
                 raise self._ended()
-            line += part
-            if len(line) > MAXIMUM_LINE:
+            self._unread += part
+            if len(self._unread) > MAXIMUM_LINE:
                 self.stop()
                 raise HelperFailed(Rejection.CRASHED, "a helper process answered without end")
-        return line
+        line, end, self._unread = self._unread.partition(b"\n")
+        return line + end
 
     def _ended(self) -> HelperFailed:
         """Say how the process ended."""
@@ -205,15 +240,19 @@ class Helpers:
         """Start this thread's helper now, before its first image."""
         try:
             self._own().start()
-        except HelperFailed as error:
-            # the first image will try again, and be charged
-            log.error("helper_not_started", reason=error.reason, detail=error.detail)  # noqa: TRY400
+        except TransientFailure as error:
+            # the first image will try again
+            log.error("helper_not_started", detail=str(error))  # noqa: TRY400
 
     def ask(self, request: Request) -> Answer:
         """Put a question to this thread's helper; see `Helper.ask`."""
         if self._closing:
             raise HelperFailed(Rejection.CRASHED, "the worker is stopping")
         return self._own().ask(request)
+
+    def peek(self, request: Request, seconds: float) -> Attributes | None:
+        """Wait for a header alone; see `Helper.peek`."""
+        return None if self._closing else self._own().peek(request, seconds)
 
     def kill(self) -> None:
         """Kill every helper and answer no more questions; from any thread."""

@@ -14,7 +14,7 @@ classify                `worker.classify`               nothing
 decide                  `worker.decide` (pure)          nothing
 record                  `worker.record`                 study, image, prediction, flags, receipt:
                                                         one transaction under the lease token
-store the file          `core.files`                    spool entry in ``stored/``, ``stored_at``
+store the file          `worker.store`                  spool entry in ``stored/``, ``stored_at``
 ======================  ==============================  =============================================
 
 A worker may die after any of them: before *record* the receipt is PENDING and
@@ -38,9 +38,11 @@ from core.clock import Clock, SystemClock
 from core.errors import TransientFailure
 from core.logging import safe_error
 from core.settings import Settings
-from db.claims import Claim, LeaseLost, claim, release, renew
+from core.spool import listeners
+from db.claims import Claim, LeaseLost, claim, release, renew, waits_elsewhere
 from db.receipts import Unstored
 from db.vocabulary import ReceiptState
+from imaging.master import MissingMaster
 from imaging.reading import MasterReference, Reading
 from imaging.reasons import Rejection
 from worker import rows
@@ -51,13 +53,14 @@ from worker.read import Reader
 from worker.record import delivered, known_already, record
 from worker.resolve import Resolution, resolve
 from worker.serving import Serving
-from worker.stages import AttemptFailed, Judgement, KnownAlready, Prepared, Read
+from worker.stages import AttemptFailed, HostFailed, Judgement, KnownAlready, Prepared, Read
 from worker.store import store
+from worker.trouble import Trouble
 
 log = logging.get(__name__)
 
 T = TypeVar("T")
-Finding = Read | KnownAlready | AttemptFailed
+Finding = Read | KnownAlready | AttemptFailed | HostFailed
 # what is left of a lease is never less than this share when work goes on
 _RENEWALS: Final = 4
 _TICK_SECONDS: Final = 1.0
@@ -82,11 +85,19 @@ class Journey:
         self._clock = clock or SystemClock()
         self._renewed = self._clock.monotonic()
         self._settings = settings
+        self._data = settings.data_dir.resolve()
+        self._trouble = Trouble(self._clock)
+        self._absent: str | None = None
         self._sessions = sessions
         self._reader = Reader(settings, sessions, lanes.helpers)
         self._lanes = lanes
         self._held: dict[int, Claim] = {}
         self._stopping = threading.Event()
+
+    @property
+    def problem(self) -> str | None:
+        """Why this host cannot do its part now, for a person."""
+        return self._trouble.problem or self._absent
 
     def run_batch(self, serving: Serving, stopping: threading.Event, tick: Callable[[], None]) -> int:
         """Claim a batch and dispose of it.
@@ -97,26 +108,43 @@ class Journey:
         Returns
         -------
         int
-            Receipts claimed; 0 means that nothing waits.
+            Receipts claimed; 0 means that nothing waits that this host could do now.
         """
         self._stopping = stopping
+        if self._trouble.resting:
+            return 0
         claims = self._claim()
         try:
             for findings in self._read(claims, serving, stopping):
                 self._dispose(findings, serving)
                 tick()
         finally:
+            self._trouble.batch_ended()
             self._give_back()
         return len(claims)
 
     def _claim(self) -> list[Claim]:
+        here = self._spools()
+        claims: list[Claim] = []
         with self._sessions.begin() as session:
-            claims = claim(session, self._settings.batch_size, self._settings.lease_seconds)
+            if here:
+                claims = claim(session, self._settings.batch_size, self._settings.lease_seconds, here)
+            absent = None if claims else waits_elsewhere(session, here)
+        if not claims:
+            self._absent = None if absent is None else _missing_spool(absent)
         self._held = {one.receipt_id: one for one in claims}
         self._renewed = self._clock.monotonic()
         if claims:
             failpoints.reach("claimed")
         return claims
+
+    def _spools(self) -> list[str]:
+        """Whose spools this host can see; what lies in others, or anything where none is, is not claimed."""
+        try:
+            return [spool.listener for spool in listeners(self._data)]
+        except OSError as error:
+            log.error("spool_unreadable", **safe_error(error))  # noqa: TRY400 - the text may quote a path
+            return []
 
     def _read(self, claims: list[Claim], serving: Serving, stopping: threading.Event) -> Iterator[list[Finding]]:
         """Yield what the lanes found, as it comes, never with more in hand than there are lanes and one spare."""
@@ -153,6 +181,8 @@ class Journey:
                     self._finish(finding.claim, partial(known_already, known=finding))
                 case AttemptFailed():
                     self._failed(finding)
+                case HostFailed():
+                    self._host_failed(finding)
                 case Read() if finding.reading.master is None or finding.reading.out_of_scope is not None:
                     self._record(finding)
                 case Read():
@@ -166,9 +196,12 @@ class Journey:
     def _prepare(self, read: Read, master: MasterReference, serving: Serving) -> Prepared | None:
         try:
             return prepare(read, master, self._settings.masters.resolve(), serving.spec)
-        except TransientFailure as error:
+        except MissingMaster as error:
+            # gone or damaged since it was written: reading the instance again makes it anew
             self._failed(_spent(read, Rejection.CRASHED, str(error)))
-            return None
+        except TransientFailure as error:
+            self._host_failed(HostFailed(read.claim, str(error)))
+        return None
 
     def _needs_a_score(self, prepared: Prepared) -> bool:
         """Ask the ledger, without locks, whether the instance is one whose pixels were judged before."""
@@ -199,6 +232,13 @@ class Journey:
         reading = Reading(failed.attributes, rejected=failed.reason, detail=failed.detail)
         self._record(Read(failed.claim, reading, failed.dataset_sha256))
 
+    def _host_failed(self, failed: HostFailed) -> None:
+        """Give a receipt back that met a disk in trouble, as if it had not been started."""
+        log.error("host_failed", receipt_id=failed.claim.receipt_id, problem=failed.problem)
+        delay = self._trouble.failed(failed.problem)
+        self._write(lambda session: release(session, [failed.claim], refund=failed.charged, delay_seconds=delay))
+        self._held.pop(failed.claim.receipt_id, None)
+
     def _record(self, read: Read, input_digest: str | None = None, judgement: Judgement | None = None) -> None:
         try:
             self._finish(read.claim, lambda session: record(session, read, input_digest, judgement))
@@ -227,9 +267,10 @@ class Journey:
             self._lost(held)
             return
         self._held.pop(held.receipt_id, None)
+        self._trouble.worked()
         failpoints.reach("recorded")
         log.info("receipt_finished", receipt_id=held.receipt_id, state=state)
-        store(self._settings.data_dir.resolve(), self._sessions, Unstored(held.receipt_id, held.listener, held.entry))
+        store(self._data, self._sessions, Unstored(held.receipt_id, held.listener, held.entry))
 
     def _put_off(self, held: Claim) -> None:
         """Give one receipt back, to be tried again after its neighbours."""
@@ -276,6 +317,10 @@ class Journey:
                 log.warning("database_away", **safe_error(error))
                 time.sleep(pause)
         raise AssertionError("a backoff never ends")
+
+
+def _missing_spool(listener: str) -> str:
+    return f"receipts wait whose files are not on this host: no spool/{listener} below LUNGWATCH_DATA_DIR; mount it"
 
 
 def _spent(read: Read, reason: Rejection, detail: str) -> AttemptFailed:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import failpoints
 from core.errors import TransientFailure
 from core.settings import Settings
-from core.spool import Spool, stored_path
+from core.spool import place
 from db.claims import Claim, LeaseLost, start_attempt
 from imaging.instance import ReadingRules
 from imaging.reading import Reading
@@ -20,14 +21,15 @@ from worker.decode_protocol import Ask, Request
 from worker.helpers import HelperFailed, Helpers
 from worker.record import nature
 from worker.resolve import is_duplicate, needs_pixels
-from worker.stages import AttemptFailed, KnownAlready, Read
+from worker.stages import AttemptFailed, HostFailed, KnownAlready, Read
+
+# a header takes milliseconds; of a file that may have ended workers, no more is asked
+_PEEK_SECONDS: Final = 3.0
 
 
 def locate(data: Path, claim: Claim) -> Path:
-    """Return where the entry's file should be: in stored/ once it was there, else in its listener's spool."""
-    stored = stored_path(data, claim.entry)
-    new = Spool(data, claim.listener).path(claim.entry)
-    return stored if claim.stored or (not new.exists() and stored.exists()) else new
+    """Return where the claimed entry's file should be."""
+    return place(data, claim.listener, claim.entry, stored=claim.stored)
 
 
 class Reader:
@@ -49,7 +51,7 @@ class Reader:
         self._helpers = helpers
         self._data = settings.data_dir.resolve()
 
-    def read(self, claim: Claim, rules: ReadingRules) -> Read | KnownAlready | AttemptFailed:
+    def read(self, claim: Claim, rules: ReadingRules) -> Read | KnownAlready | AttemptFailed | HostFailed:
         """Charge an attempt and find out what the file holds.
 
         Raises
@@ -58,42 +60,46 @@ class Reader:
             Somebody else has the receipt; nothing was done.
         """
         if claim.attempts >= self._settings.maximum_attempts:
-            # only a worker that died at each of them leaves a receipt like this
-            return self._failed(claim, claim.attempts, Rejection.CRASHED, "the worker ended at each attempt", rules)
+            return self._exhausted(claim, rules)
         with self._sessions.begin() as session:
             if not start_attempt(session, claim):
                 message = f"the lease on receipt {claim.receipt_id} ended before it was started"
                 raise LeaseLost(message)
         failpoints.reach("attempt_charged")
-        try:
-            return self._look(claim, rules)
-        except HelperFailed as error:
-            return self._failed(claim, claim.attempts + 1, error.reason, error.detail, rules)
-        except TransientFailure as error:
-            return self._failed(claim, claim.attempts + 1, Rejection.CRASHED, str(error), rules)
-
-    def _failed(
-        self, claim: Claim, attempts: int, reason: Rejection, detail: str, rules: ReadingRules
-    ) -> AttemptFailed:
-        attributes = None
         dataset_sha256 = None
-        if attempts >= self._settings.maximum_attempts:
-            try:
-                dataset_sha256 = self._helpers.ask(self._request(Ask.FINGERPRINT, claim, rules)).dataset_sha256 or None
-                attributes = self._helpers.ask(self._request(Ask.HEADER, claim, rules)).attributes
-            except TransientFailure:
-                # the header alone kills a helper too: the receipt is quarantined without a study
-                pass
-        return AttemptFailed(claim, attempts, reason, detail, attributes, dataset_sha256)
+        try:
+            answer = self._helpers.ask(self._request(Ask.FINGERPRINT, claim, rules))
+            if answer.reading is not None:
+                return Read(claim, answer.reading, None)
+            dataset_sha256 = answer.dataset_sha256 or None
+            return self._known(claim, dataset_sha256) or self._decode(claim, rules, dataset_sha256)
+        except HelperFailed as error:
+            attempts = claim.attempts + 1
+            return AttemptFailed(claim, attempts, error.reason, error.detail, error.attributes, dataset_sha256)
+        except TransientFailure as error:
+            return HostFailed(claim, str(error))
 
-    def _look(self, claim: Claim, rules: ReadingRules) -> Read | KnownAlready:
-        answer = self._helpers.ask(self._request(Ask.FINGERPRINT, claim, rules))
-        if answer.reading is not None:
-            return Read(claim, answer.reading, None)
-        dataset_sha256 = answer.dataset_sha256 or None
-        known = self._known(claim, dataset_sha256)
-        if known is not None:
-            return known
+    def _exhausted(self, claim: Claim, rules: ReadingRules) -> Read | AttemptFailed | HostFailed:
+        """Give up a receipt that was started as often as it may be, and whose worker died each time.
+
+        What the attempts had read of the header died with them, so it is read once more, without
+        decoding and only for a moment; where that fails the receipt is quarantined without a study.
+        """
+        attributes, dataset_sha256 = None, None
+        try:
+            answer = self._helpers.ask(self._request(Ask.FINGERPRINT, claim, rules))
+            if answer.reading is not None:
+                return Read(claim, answer.reading, None)
+            dataset_sha256 = answer.dataset_sha256 or None
+            attributes = self._helpers.peek(self._request(Ask.READ, claim, rules), _PEEK_SECONDS)
+        except HelperFailed:
+            pass
+        except TransientFailure as error:
+            return HostFailed(claim, str(error), charged=False)
+        detail = "the worker ended at each attempt"
+        return AttemptFailed(claim, claim.attempts, Rejection.CRASHED, detail, attributes, dataset_sha256)
+
+    def _decode(self, claim: Claim, rules: ReadingRules, dataset_sha256: str | None) -> Read:
         failpoints.reach("decoding")
         reading = self._ask(claim, rules)
         if self._must_show_pixels(reading):
@@ -113,7 +119,7 @@ class Reader:
             return None
         with self._sessions.begin() as session:
             found = rows.find_by_dataset(session, dataset_sha256)
-            if found is None or not is_duplicate(rows.in_force(*found), dataset_sha256, put_back=claim.stored):
+            if found is None or not is_duplicate(rows.in_force(*found), dataset_sha256, put_back=claim.put_back):
                 return None
             return KnownAlready(claim, found[1].id, found[0].id)
 

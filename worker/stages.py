@@ -35,7 +35,8 @@ class KnownAlready:
 class AttemptFailed:
     """An attempt was spent without a result; `attempts` counts it.
 
-    `attributes` are looked for only after the last attempt, so that the study shows what it lacks.
+    `attributes` are there if the attempt came past the header, so that after the last one the study shows what
+    it lacks.
     """
 
     claim: Claim
@@ -44,6 +45,18 @@ class AttemptFailed:
     detail: str
     attributes: Attributes | None = None
     dataset_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostFailed:
+    """The host could not do its part (a disk that is full or not mounted); the image is not charged for it.
+
+    `charged` says whether an attempt was counted, to be refunded.
+    """
+
+    claim: Claim
+    problem: str
+    charged: bool = True
 
 
 @dataclass(frozen=True, slots=True)

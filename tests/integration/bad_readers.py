@@ -1,6 +1,8 @@
 """What a decoder may do to its process, for tests: named ``tests.integration.bad_readers:…`` as a helper's reader.
 
-The body part tells which object is the bad one; the others are read as they should be.
+The accession number tells which object is the bad one; the others are read as they should be. A fault strikes
+when the header has been told, as in decoding; ``header_…`` strike before. Each start of a bad object leaves a
+line in ``starts`` beside the masters directory.
 """
 
 from __future__ import annotations
@@ -9,60 +11,110 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from imaging.instance import ReadingRules, read_instance
-from imaging.reading import Reading
+from imaging.reading import Attributes, Reading
 
 MARK = b"LUNG_POISON"
+Tell = Callable[[Attributes], None]
 
 
-def _is_bad(path: Path) -> bool:
-    return MARK in path.read_bytes()
+def starts(masters: Path) -> int:
+    """How often a bad object was begun."""
+    path = masters.parent / "starts"
+    return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def segfault(path: Path, masters: Path, rules: ReadingRules) -> Reading:
-    if _is_bad(path):
-        ctypes.string_at(0)
-    return read_instance(path, masters, rules)
+def _read(fault: Callable[[], None], path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    if MARK not in path.read_bytes():
+        return read_instance(path, masters, rules, tell)
+    _begun(masters)
+
+    def told(attributes: Attributes) -> None:
+        tell(attributes)
+        fault()
+
+    return read_instance(path, masters, rules, told)
 
 
-def hang(path: Path, masters: Path, rules: ReadingRules) -> Reading:
-    if _is_bad(path):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        while True:
-            time.sleep(60)
-    return read_instance(path, masters, rules)
+def _begun(masters: Path) -> None:
+    with (masters.parent / "starts").open("a") as log:
+        log.write("start\n")
 
 
-def spin(path: Path, masters: Path, rules: ReadingRules) -> Reading:
-    while _is_bad(path):
+def _segfault() -> None:
+    ctypes.string_at(0)
+
+
+def _hang() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        time.sleep(60)
+
+
+def _spin() -> None:
+    while True:
         pass
-    return read_instance(path, masters, rules)
 
 
-def memory_bomb(path: Path, masters: Path, rules: ReadingRules) -> Reading:
-    if _is_bad(path):
-        hoard = []
-        while True:
-            hoard.append(bytearray(64 << 20))
-    return read_instance(path, masters, rules)
+def _explode() -> None:
+    hoard = []
+    while True:
+        hoard.append(bytearray(64 << 20))
 
 
-def killed(path: Path, masters: Path, rules: ReadingRules) -> Reading:
-    if _is_bad(path):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return read_instance(path, masters, rules)
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-def raises(path: Path, masters: Path, rules: ReadingRules) -> Reading:
-    if _is_bad(path):
-        message = "a library quotes Phantom^Patient"
-        raise RuntimeError(message)
-    return read_instance(path, masters, rules)
+def _raise() -> None:
+    message = "a library quotes Phantom^Patient"
+    raise RuntimeError(message)
 
 
-def babbles(path: Path, masters: Path, rules: ReadingRules) -> Reading:
-    if _is_bad(path):
-        print("a library prints to standard output")  # noqa: T201 - that is the fault
-    return read_instance(path, masters, rules)
+def _babble() -> None:
+    print("a library prints to standard output")  # noqa: T201 - that is the fault
+
+
+def segfault(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    return _read(_segfault, path, masters, rules, tell)
+
+
+def hang(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    return _read(_hang, path, masters, rules, tell)
+
+
+def spin(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    return _read(_spin, path, masters, rules, tell)
+
+
+def memory_bomb(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    return _read(_explode, path, masters, rules, tell)
+
+
+def killed(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    return _read(_die, path, masters, rules, tell)
+
+
+def raises(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    return _read(_raise, path, masters, rules, tell)
+
+
+def babbles(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    return _read(_babble, path, masters, rules, tell)
+
+
+def header_hangs(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    if MARK in path.read_bytes():
+        _begun(masters)
+        _hang()
+    return read_instance(path, masters, rules, tell)
+
+
+def header_kills(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    if MARK in path.read_bytes():
+        _begun(masters)
+        _die()
+    return read_instance(path, masters, rules, tell)

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -16,6 +17,7 @@ from pydicom.dataset import Dataset
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.errors import TransientFailure
 from core.settings import Settings
 from db.base import make_engine, make_sessions
 from db.claims import claim
@@ -24,8 +26,9 @@ from db.models.receipt import Receipt
 from db.vocabulary import Outcome, ReceiptState
 from tests.factories import dicom_objects as objects
 from tests.integration import bad_readers
-from tests.integration.worker_kit import Bench, always, bench
+from tests.integration.worker_kit import Bench, HandClock, always, bench
 from tests.waiting import wait_until
+from worker.stages import Prepared
 
 POISON = bad_readers.MARK.decode()
 
@@ -52,6 +55,12 @@ def poisoned() -> Dataset:
     dataset = objects.phantom()
     dataset.AccessionNumber = POISON
     return dataset
+
+
+def forget_delays(sessions: sessionmaker[Session]) -> None:
+    """Let what was put off be due now."""
+    with sessions.begin() as session:
+        session.execute(update(Receipt).where(Receipt.state == ReceiptState.PENDING).values(lease_until=None))
 
 
 def run_until_quiet(worker: Bench, seconds: float = 60.0) -> None:
@@ -96,7 +105,179 @@ def test_a_bad_image_costs_its_own_attempts_and_nothing_else(
         failed = [image for image in worker.images() if image.outcome is Outcome.NO_RESULT]
         assert [(image.reason, image.id) for image in failed] == [(reason, receipt.image_id)]
         assert ("NO_RESULT", reason) in worker.open_flags()
+        assert bad_readers.starts(small.masters.resolve()) == small.maximum_attempts
     assert worker.helpers.pids == []
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("header_hangs", "TIMED_OUT"), ("header_kills", "CRASHED")])
+def test_a_header_that_ends_its_helper_is_started_three_times_and_no_more(
+    small: Settings, small_sessions: sessionmaker[Session], fault: str, reason: str
+) -> None:
+    thrice = small.model_copy(update={"maximum_attempts": 3})
+    with bench(thrice, small_sessions, reader=f"tests.integration.bad_readers:{fault}") as worker:
+        bad = worker.deliver(poisoned())
+        good = worker.deliver(objects.phantom())
+        run_until_quiet(worker)
+        receipt = worker.receipt(bad)
+        assert (receipt.state, receipt.reason, receipt.attempts) == (ReceiptState.QUARANTINED, reason, 3)
+        assert bad_readers.starts(thrice.masters.resolve()) == 3
+        # nobody knows whose it is
+        assert receipt.study_id is None
+        assert worker.receipt(good).state is ReceiptState.CLASSIFIED
+
+
+def test_a_header_that_hangs_after_dead_workers_costs_seconds(
+    small: Settings, small_sessions: sessionmaker[Session]
+) -> None:
+    patient = small.model_copy(update={"helper_seconds": 25.0})
+    with bench(patient, small_sessions, reader="tests.integration.bad_readers:header_hangs") as worker:
+        bad = worker.deliver(poisoned())
+        with small_sessions.begin() as session:
+            session.execute(update(Receipt).values(attempts=patient.maximum_attempts))
+        good = worker.deliver(objects.phantom())
+        worker.lanes.warm()
+        begun = time.monotonic()
+        worker.run()
+        # 3 s for the header and a new helper; it was 25 s
+        assert time.monotonic() - begun < 15
+        assert (worker.receipt(bad).state, worker.receipt(bad).reason) == (ReceiptState.QUARANTINED, "CRASHED")
+        assert worker.receipt(good).state is ReceiptState.CLASSIFIED
+
+
+def out_of_the_way(aside: Path, folder: Path) -> Callable[[], object]:
+    """Take a folder away, as if its disk were not mounted, and return how to bring it back."""
+    folder.rename(aside)
+    return lambda: aside.rename(folder)
+
+
+def spoil_masters(settings: Settings) -> Callable[[], object]:
+    """Let the masters directory refuse every write, whoever asks, and return how to mend it."""
+    settings.masters.parent.mkdir(parents=True, exist_ok=True)
+    settings.masters.touch()
+    return settings.masters.unlink
+
+
+def test_masters_that_cannot_be_written_cost_no_attempt_however_often(
+    make_settings: Callable[..., Settings], ledger: Engine
+) -> None:
+    settings = make_settings(maximum_attempts=2)
+    sessions, clock = make_sessions(ledger), HandClock()
+    mend = spoil_masters(settings)
+    with bench(settings, sessions, clock=clock) as worker:
+        receipts = [worker.deliver(objects.phantom()) for _ in range(3)]
+        worker.lanes.warm()
+        helpers = worker.helpers.pids
+        for _ in range(5):
+            assert worker.run_once() == 3
+            assert worker.journey.problem is not None
+            assert "masters directory cannot be written" in worker.journey.problem
+            for receipt_id in receipts:
+                receipt = worker.receipt(receipt_id)
+                assert (receipt.state, receipt.attempts, receipt.lease_token) == (ReceiptState.PENDING, 0, None)
+                assert receipt.lease_until is not None
+            # it rests, and longer each time
+            assert worker.run_once() == 0
+            clock.seconds += 61
+            forget_delays(sessions)
+        assert worker.helpers.pids == helpers
+        mend()
+        assert worker.run_once() == 3
+        assert {worker.receipt(receipt).state for receipt in receipts} == {ReceiptState.CLASSIFIED}
+        assert worker.journey.problem is None
+
+
+def test_a_disk_that_does_not_give_a_master_back_costs_no_attempt(
+    small: Settings, small_sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = HandClock()
+    with bench(small, small_sessions, clock=clock) as worker:
+        receipt_id = worker.deliver(objects.phantom())
+
+        def refuse(*_: object) -> Prepared:
+            message = "the masters directory cannot be read (errno 5); check its disk and permissions"
+            raise TransientFailure(message)
+
+        with monkeypatch.context() as patched:
+            patched.setattr("worker.pipeline.prepare", refuse)
+            for _ in range(4):
+                assert worker.run_once() == 1
+                assert (worker.receipt(receipt_id).state, worker.receipt(receipt_id).attempts) == ("PENDING", 0)
+                clock.seconds += 61
+                forget_delays(small_sessions)
+        worker.run()
+        assert worker.receipt(receipt_id).state is ReceiptState.CLASSIFIED
+
+
+def test_helpers_that_do_not_start_cost_no_attempt(small: Settings, small_sessions: sessionmaker[Session]) -> None:
+    clock = HandClock()
+    with bench(small, small_sessions, reader="tests.integration.bad_readers:absent", clock=clock) as worker:
+        receipt_id = worker.deliver(objects.phantom())
+        for _ in range(small.maximum_attempts + 1):
+            assert worker.run_once() == 1
+            assert (worker.receipt(receipt_id).state, worker.receipt(receipt_id).attempts) == ("PENDING", 0)
+            assert "do not start" in (worker.journey.problem or "")
+            clock.seconds += 61
+            forget_delays(small_sessions)
+
+
+@pytest.mark.parametrize("missing", ["spool", "spool/listener"])
+def test_a_host_without_the_spool_claims_nothing_and_says_so(
+    small: Settings, small_sessions: sessionmaker[Session], tmp_path: Path, missing: str
+) -> None:
+    with bench(small, small_sessions) as worker:
+        assert worker.run() == 0
+        assert worker.journey.problem is None
+        receipt_id = worker.deliver(objects.phantom())
+        bring_back = out_of_the_way(tmp_path / "aside", small.data_dir / missing)
+        if missing == "spool/listener":
+            (small.data_dir / "spool" / "another" / "new").mkdir(parents=True)
+        for _ in range(small.maximum_attempts + 1):
+            assert worker.run_once() == 0
+        receipt = worker.receipt(receipt_id)
+        assert (receipt.state, receipt.attempts, receipt.lease_until) == (ReceiptState.PENDING, 0, None)
+        assert "spool/listener" in (worker.journey.problem or "")
+        bring_back()
+        assert worker.run() == 1
+        assert worker.receipt(receipt_id).state is ReceiptState.CLASSIFIED
+        worker.run()
+        assert worker.journey.problem is None
+
+
+def test_a_spool_that_is_only_an_empty_mount_point_costs_no_attempt(
+    small: Settings, small_sessions: sessionmaker[Session], tmp_path: Path
+) -> None:
+    clock = HandClock()
+    with bench(small, small_sessions, clock=clock) as worker:
+        receipt_id = worker.deliver(objects.phantom())
+        bring_back = out_of_the_way(tmp_path / "aside", small.data_dir / "spool" / "listener" / "new")
+        for _ in range(small.maximum_attempts + 1):
+            assert worker.run_once() == 1
+            assert (worker.receipt(receipt_id).state, worker.receipt(receipt_id).attempts) == ("PENDING", 0)
+            assert "mounted" in (worker.journey.problem or "")
+            clock.seconds += 61
+            forget_delays(small_sessions)
+        bring_back()
+        worker.run()
+        assert worker.receipt(receipt_id).state is ReceiptState.CLASSIFIED
+
+
+def test_dead_workers_and_then_a_disk_that_refuses_give_no_further_start(
+    small: Settings, small_sessions: sessionmaker[Session], tmp_path: Path
+) -> None:
+    clock = HandClock()
+    with bench(small, small_sessions, clock=clock) as worker:
+        receipt_id = worker.deliver(objects.phantom())
+        with small_sessions.begin() as session:
+            session.execute(update(Receipt).values(attempts=small.maximum_attempts))
+        bring_back = out_of_the_way(tmp_path / "aside", small.data_dir / "spool" / "listener" / "new")
+        assert worker.run_once() == 1
+        assert worker.receipt(receipt_id).state is ReceiptState.PENDING
+        assert worker.receipt(receipt_id).attempts == small.maximum_attempts
+        bring_back()
+        clock.seconds += 61
+        forget_delays(small_sessions)
+        assert worker.run_once() == 1
+        assert worker.receipt(receipt_id).state is ReceiptState.QUARANTINED
 
 
 def test_a_library_may_print(small: Settings, small_sessions: sessionmaker[Session]) -> None:

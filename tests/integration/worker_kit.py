@@ -19,6 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from bundle.calibration import Calibration
+from core.clock import Clock
 from core.settings import Settings
 from core.spool import Entry, Spool, new_incarnation
 from db.models.flag import Flag
@@ -97,6 +98,19 @@ def make_serving(settings: Settings, wanted: Wanted, runtime: StubRuntime) -> Se
     return Serving(wanted, SPEC, runtime, stamp, reading_rules(settings, (365.0, 6 * 365.25)))
 
 
+@dataclass
+class HandClock:
+    """Time that a test moves."""
+
+    seconds: float = 0.0
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
 class Bench:
     """One worker's journey on a ledger, with objects delivered by hand."""
 
@@ -106,6 +120,7 @@ class Bench:
         sessions: sessionmaker[Session],
         predict: Predict | None,
         lanes: Lanes,
+        clock: Clock | None = None,
     ) -> None:
         self.settings = settings
         self.sessions = sessions
@@ -113,7 +128,7 @@ class Bench:
         self.serving = make_serving(settings, install_model(sessions), self.runtime)
         self.lanes = lanes
         self.helpers = lanes.helpers
-        self.journey = Journey(settings, sessions, lanes)
+        self.journey = Journey(settings, sessions, lanes, clock)
         self.stopping = threading.Event()
         self.ticks = 0
 
@@ -161,10 +176,11 @@ def bench(
     sessions: sessionmaker[Session],
     predict: Predict | None = None,
     reader: str = DEFAULT_READER,
+    clock: Clock | None = None,
 ) -> Iterator[Bench]:
     lanes = Lanes(settings, reader)
     try:
-        yield Bench(settings, sessions, predict, lanes)
+        yield Bench(settings, sessions, predict, lanes, clock)
     finally:
         lanes.close()
 

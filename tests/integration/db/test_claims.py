@@ -9,7 +9,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.claims import Claim, LeaseLost, claim, finish, release, renew, start_attempt
+from db.claims import Claim, LeaseLost, claim, finish, release, renew, start_attempt, waits_elsewhere
 from db.models.receipt import Receipt
 from db.receipts import register
 from db.vocabulary import IllegalMove, ReceiptState, Urgency
@@ -60,6 +60,21 @@ def test_a_claim_says_what_the_worker_needs(sessions: Sessions) -> None:
     assert held.received_at == receipt.received_at
     assert held.received_at.tzinfo is not None
     assert (held.attempts, held.stored) == (0, False)
+
+
+def test_a_worker_takes_what_it_can_see_and_learns_what_it_cannot(sessions: Sessions) -> None:
+    _register(sessions, 2)
+    with sessions.begin() as session:
+        assert claim(session, 10, 60, []) == []
+        assert claim(session, 10, 60, ["another"]) == []
+        assert waits_elsewhere(session, ["another"]) == waits_elsewhere(session, []) == "listener"
+        assert waits_elsewhere(session, ["listener"]) is None
+        # one that is stored is in nobody's spool
+        session.execute(update(Receipt).where(Receipt.sequence == 1).values(stored_at=ago(1)))
+        assert [one.entry.sequence for one in claim(session, 10, 60, ["another"])] == [1]
+        assert [one.entry.sequence for one in claim(session, 10, 60, ["listener"])] == [2]
+        session.execute(update(Receipt).values(stored_at=ago(1)))
+        assert waits_elsewhere(session, ["another"]) is None
 
 
 def test_a_claim_counts_no_attempt_and_a_start_does(sessions: Sessions) -> None:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import uid
 
-from core.errors import RejectedInput
+from core.errors import RejectedInput, TransientFailure
 from tests.factories import dicom_objects as objects
 from tests.integration.worker_kit import from_peer
 from worker.fingerprint import fingerprint
@@ -56,6 +56,14 @@ def test_what_was_acknowledged_must_lie_there(tmp_path: Path) -> None:
     with pytest.raises(RejectedInput) as changed:
         fingerprint(path, "0" * 64)
     assert changed.value.reason == "DIGEST_MISMATCH"
+
+
+def test_a_disk_that_is_not_there_or_refuses_says_nothing_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(TransientFailure, match="mounted"):
+        fingerprint(tmp_path / "not-mounted" / "object.dcm", "0" * 64)
+    # a directory stands for every way in which reading fails
+    with pytest.raises(TransientFailure, match="errno 21"):
+        fingerprint(tmp_path, "0" * 64)
 
 
 @given(st.binary(max_size=400), st.booleans())
