@@ -9,9 +9,6 @@ from the directory and registering twice changes nothing.
 from __future__ import annotations
 
 import fcntl
-import os
-import secrets
-import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,8 +27,9 @@ from core.logging import get, safe_error
 from core.settings import Settings
 from core.signals import stop_event
 from core.spool import Entry, Spool
-from db import heartbeats, receipts
+from db import receipts
 from db.base import make_engine, make_sessions
+from db.heartbeats import Heart
 from db.migrate import check
 from db.single_host import refuse_second_host
 from db.vocabulary import ProcessKind, Urgency
@@ -71,8 +69,7 @@ class Registrar:
         self._clock = clock
         self._spool = Spool(settings.data_dir, settings.listener_name)
         self._arrivals = Arrivals(self._spool, clock)
-        self._started_at = clock.now()
-        self._process = f"registrar-{secrets.token_hex(8)}"
+        self._heart = Heart(ProcessKind.REGISTRAR, clock, self._spool.listener)
         self._beaten = float("-inf")
         self._horizon: datetime | None = None
         self._remembers = False
@@ -153,23 +150,14 @@ class Registrar:
         now = self._clock.monotonic()
         if not at_once and now - self._beaten < min(_BEAT_SECONDS, self._settings.heartbeat_seconds):
             return
-        pulse = heartbeats.Pulse(
-            process=self._process,
-            kind=ProcessKind.REGISTRAR,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            started_at=self._started_at,
-            listener=self._spool.listener,
-            horizon=self._horizon,
-        )
         with self._sessions.begin() as session:
-            heartbeats.beat(session, pulse)
+            self._heart.beat(session, horizon=self._horizon)
         self._beaten = now
 
     def sign_off(self) -> None:
         """Write that the registrar stopped in good order."""
         with self._sessions.begin() as session:
-            heartbeats.stop(session, self._process)
+            self._heart.stop(session)
 
 
 @contextmanager
