@@ -39,6 +39,9 @@ imports: setup
 unit: setup
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
+originals: setup ## all public originals on every set-up, with kills; needs LUNGWATCH_SHARED_DATA
+	$(BIN)/pytest -m originals --numprocesses 2 --dist worksteal
+
 starter: setup ## train the starter bundle anew; needs DATA, VERSION and KEY, the release key (docs/model-card.md)
 	@test -n "$(DATA)" -a -n "$(VERSION)" -a -n "$(KEY)" || { echo "say make starter DATA=chest_xray.zip VERSION=2 KEY=release_key.pem"; exit 1; }
 	LUNGWATCH_SIGNING_KEY_FILE=$(KEY) $(BIN)/lungwatch train regularised --data $(DATA) --out $(VERSION).bundle --name seed-regularised --version $(VERSION)
