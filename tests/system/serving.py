@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import psutil
 import pydicom
 from pynetdicom import AE
 from pynetdicom.association import Association
+from sqlalchemy import NullPool, create_engine, text
 
 from tests.servers import accepts
 from tests.waiting import wait_until
@@ -30,8 +30,8 @@ QUICK = {
     "LUNGWATCH_FREE_SPACE_FRACTION": "0",
     "LUNGWATCH_SETTLE_SECONDS": "0",
     "LUNGWATCH_SWEEP_SECONDS": "1",
-    "LUNGWATCH_HELPER_SECONDS": "10",
-    "LUNGWATCH_LEASE_SECONDS": "21",
+    "LUNGWATCH_HELPER_SECONDS": "5",
+    "LUNGWATCH_LEASE_SECONDS": "11",
     "LUNGWATCH_HEARTBEAT_SECONDS": "1",
 }
 
@@ -151,14 +151,17 @@ class Serving:
         assert done.returncode in {0, 1}, done.stderr
         return json.loads(done.stdout)
 
-    def receipts(self, condition: str = "1") -> int:
-        """Count receipts while everything runs; the command would be too slow to kill in the middle."""
-        ledger = sqlite3.connect(f"file:{self.data / 'lungwatch.db'}?mode=ro", uri=True, timeout=10)
-        try:
-            query = f"SELECT count(*) FROM receipt WHERE {condition}"  # noqa: S608 - the conditions stand in tests
-            return int(ledger.execute(query).fetchone()[0])
-        finally:
-            ledger.close()
+    def ask(self, query: str) -> tuple[Any, ...]:
+        """Return a row of the ledger while everything runs; a command for it would take a second to start."""
+        embedded = f"sqlite:///file:{self.data / 'lungwatch.db'}?mode=ro&uri=true"
+        engine = create_engine(self.settings.get("database_url", embedded), poolclass=NullPool)
+        with engine.connect() as ledger:
+            return tuple(ledger.execute(text(query)).one())
+
+    def receipts(self, condition: str = "1 = 1") -> int:
+        """Count receipts."""
+        (count,) = self.ask(f"SELECT count(*) FROM receipt WHERE {condition}")  # noqa: S608 - stand in tests
+        return int(count)
 
     def nothing_missing_nothing_twice(self, studies: int, seconds: float = 90) -> None:
         """Wait until every study is classified, then count everything each way there is."""
@@ -168,24 +171,22 @@ class Serving:
         # an answer lost with the listener makes the sender send again, which is a duplicate and no second result
         assert status["terminal"] == status["receipts"]["CLASSIFIED"] + status["receipts"]["DUPLICATE"]
         assert len({row["study_uid"] for row in self.json("results", "--limit", "0")}) == studies
-        ledger = sqlite3.connect(self.data / "lungwatch.db")
-        try:
-            counted = ledger.execute("SELECT count(*), count(DISTINCT image_id) FROM prediction").fetchone()
-        finally:
-            ledger.close()
-        assert counted == (studies, studies)
+        assert self.ask("SELECT count(*), count(DISTINCT image_id) FROM prediction") == (studies, studies)
         reconciled = self.run("reconcile", "--digests", seconds=120)
         assert reconciled.returncode == 0, reconciled.stdout
 
     def settled(self, receipts: int, seconds: float) -> dict[str, Any]:
         """Wait until so many receipts are terminal and nothing is left to do; return the status."""
 
-        def done() -> dict[str, Any] | None:
-            status: dict[str, Any] = self.json("status")
-            assert status["terminal"] <= receipts, "something was counted twice"
-            return status if status["terminal"] == receipts and not status["pending"] else None
+        def done() -> bool:
+            terminal = self.receipts("state <> 'PENDING'")
+            assert terminal <= receipts, "something was counted twice"
+            return terminal == receipts
 
-        return wait_until(done, seconds, f"{receipts} receipts are terminal")
+        wait_until(done, seconds, f"{receipts} receipts are terminal")
+        status: dict[str, Any] = self.json("status")
+        assert (status["terminal"], status["pending"]) == (receipts, 0)
+        return status
 
 
 def send(port: int, files: Iterable[Path], *, patience: float = 0) -> list[int]:

@@ -38,8 +38,8 @@ def files(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.parametrize(
     "victim",
-    [("work", "--beat"), ("server",), ("registrar",), ("listen",)],
-    ids=["worker", "listener", "registrar", "listener-and-registrar"],
+    [("work", "--beat"), ("server",), ("registrar",)],
+    ids=["worker", "listener", "registrar"],
 )
 def test_a_process_killed_in_the_middle(data: Path, files: list[Path], victim: tuple[str, ...]) -> None:
     with Serving(data) as serving, ThreadPoolExecutor(1) as pool:
