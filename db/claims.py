@@ -2,7 +2,8 @@
 
 Nothing here asks the broker or a host's clock. A lease ends by the database's
 clock; whoever claims after that gets a new token, and every write of the old
-holder names the old token and so changes nothing.
+holder names the old token and so changes nothing. One that ends farther ahead
+than a lease lasts was written before that clock was set back, and counts as over.
 
 The same two statements serve both databases: on PostgreSQL the SELECT locks
 the rows and skips those others hold, on SQLite the transaction began with
@@ -15,7 +16,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, case, or_, select, true, tuple_, update
 from sqlalchemy.orm import Session
@@ -28,6 +29,9 @@ from db.vocabulary import ReceiptState, check_move
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
+
+# not one lease: a worker may be set to hold somewhat longer than the one that asks, and clocks step a little
+_LEASES_AT_MOST: Final = 2
 
 
 class LeaseLost(LungwatchError):
@@ -109,7 +113,12 @@ def claim(session: Session, limit: int, lease_seconds: float, listeners: Collect
         )
         .where(
             Receipt.state == ReceiptState.PENDING,
-            or_(Receipt.lease_until.is_(None), Receipt.lease_until < database_now()),
+            or_(
+                Receipt.lease_until.is_(None),
+                Receipt.lease_until < database_now(),
+                # longer than any lease or delay: the database's clock was set back since, and may be by days
+                Receipt.lease_until > database_now(_LEASES_AT_MOST * lease_seconds),
+            ),
             true() if listeners is None else or_(Receipt.listener.in_(listeners), Receipt.stored_at.is_not(None)),
         )
         .order_by(Receipt.urgency, Receipt.id)

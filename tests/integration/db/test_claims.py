@@ -140,7 +140,7 @@ def test_release_gives_back_at_once_or_later_and_refunds(sessions: Sessions) -> 
         start_attempt(session, started)
         assert release(session, [plain]) == 1
         assert release(session, [started], refund=True) == 1
-        assert release(session, [delayed], delay_seconds=600) == 1
+        assert release(session, [delayed], delay_seconds=100) == 1
     again = _claim(sessions)
     assert [(one.receipt_id, one.attempts) for one in again] == [(plain.receipt_id, 0), (started.receipt_id, 0)]
 
@@ -151,6 +151,18 @@ def test_the_lease_runs_by_the_databases_clock(sessions: Sessions) -> None:
     receipt = _receipt(sessions, held.receipt_id)
     assert receipt.lease_until is not None
     assert 110 < -(ago(0) - receipt.lease_until).total_seconds() < 121
+
+
+def test_a_lease_left_ahead_by_a_clock_that_was_set_back_is_over(sessions: Sessions) -> None:
+    _register(sessions, 2)
+    dead, held = _claim(sessions, seconds=60)
+    with sessions.begin() as session:
+        session.execute(update(Receipt).where(Receipt.id == dead.receipt_id).values(lease_until=ago(-86_400)))
+    (again,) = _claim(sessions, seconds=60)
+    assert again.receipt_id == dead.receipt_id
+    with sessions.begin() as session:
+        assert not start_attempt(session, dead)
+        assert start_attempt(session, held)
 
 
 def test_many_workers_never_claim_the_same_receipt(sessions: Sessions) -> None:
