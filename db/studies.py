@@ -6,9 +6,9 @@ Values are plain, so that nothing here knows how a header is read.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 
-from sqlalchemy import exists, select
+from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from db.inserting import insert
@@ -17,22 +17,11 @@ from db.models.study import Image, Study
 from db.vocabulary import GOOD_STATES, OUTCOME_PRECEDENCE, Outcome, ReceiptState
 
 
-def lock_or_create_study(
-    session: Session,
-    *,
-    study_uid: str,
-    received_at: datetime,
-    accession_number: str | None = None,
-    patient_id: str | None = None,
-    issuer_of_patient_id: str | None = None,
-    patient_name: str | None = None,
-    study_date: date | None = None,
-) -> Study:
+def lock_or_create_study(session: Session, *, study_uid: str, received_at: datetime) -> Study:
     """Return the study, made if need be and locked until the transaction ends.
 
-    The times of first and last receipt are widened by `received_at`. Other
-    values fill what is empty. Where an image names another patient than the
-    study does, the study's value stays: compare and flag it.
+    One that is found keeps its values, the times of first and last receipt among
+    them (`widen`): not every delivery that names a study may change it.
 
     Parameters
     ----------
@@ -42,8 +31,6 @@ def lock_or_create_study(
         (0020,000D) *Study Instance UID*.
     received_at : datetime
         When the instance became durable; aware.
-    accession_number, patient_id, issuer_of_patient_id, patient_name, study_date : optional
-        (0008,0050), (0010,0020), (0010,0021), (0010,0010), (0008,0020).
     """
     session.execute(
         insert(session, Study)
@@ -56,21 +43,16 @@ def lock_or_create_study(
         )
         .on_conflict_do_nothing()
     )
-    study = lock_study(session, select(Study.id).where(Study.study_uid == study_uid).scalar_subquery())
-    given = {
-        "accession_number": accession_number,
-        "patient_id": patient_id,
-        "issuer_of_patient_id": issuer_of_patient_id,
-        "patient_name": patient_name,
-        "study_date": study_date,
-    }
-    for name, value in given.items():
-        if value is not None and getattr(study, name) is None:
-            setattr(study, name, value)
+    return lock_study(session, select(Study.id).where(Study.study_uid == study_uid).scalar_subquery())
+
+
+def widen(study: Study, received_at: datetime) -> None:
+    """Count an instance that comes into force into the times of a study that is locked.
+
+    A study settles when nothing came for a while; what is not taken puts nothing off.
+    """
     study.first_received_at = min(study.first_received_at, received_at)
     study.last_received_at = max(study.last_received_at, received_at)
-    session.flush()
-    return study
 
 
 def lock_study(session: Session, study_id: object) -> Study:
@@ -128,14 +110,13 @@ def lock_or_create_image(
 def recompute_outcome(session: Session, study: Study) -> Outcome:
     """Set the study's outcome from everything known of it; hold its lock.
 
-    Takes the first of `OUTCOME_PRECEDENCE` among its images, its unreadable
-    instances (NO_RESULT, unless another copy of the same image was read) and its
-    receipts put back to work (PENDING). A study that has none of these, because
-    every image it brought is in force in another study, is NO_RESULT.
+    Takes the first of `OUTCOME_PRECEDENCE` among its images, its instances that
+    lack a result (NO_RESULT, see `lacks_result`) and its receipts put back to work
+    (PENDING). A study that has none of these is NO_RESULT.
     """
     session.flush()
     found = set(session.scalars(select(Image.outcome).where(Image.study_id == study.id).distinct()))
-    if has_unreadable(session, study.id):
+    if lacks_result(session, study.id):
         found.add(Outcome.NO_RESULT)
     back_at_work = exists().where(Receipt.study_id == study.id, Receipt.state == ReceiptState.PENDING)
     if session.scalar(select(back_at_work)):
@@ -145,15 +126,26 @@ def recompute_outcome(session: Session, study: Study) -> Outcome:
     return study.outcome
 
 
-def has_unreadable(session: Session, study_id: int) -> bool:
-    """Whether the study has a quarantined instance of which no other copy could be read.
+def lacks_result(session: Session, study_id: int) -> bool:
+    """Whether an instance sent for this study was not judged, whatever its images say.
 
-    A copy that was read before stays in force (promise 5); that a later one
-    was unreadable is told by a CONFLICT flag.
+    That is a quarantined one of which no other copy of this study could be
+    read, and one whose SOP Instance UID is in force in another study. A copy
+    that was read before stays in force (promise 5); that a later one was
+    unreadable is told by a CONFLICT flag.
     """
     other = aliased(Receipt)
-    made_good = select(other.id).where(other.image_id == Receipt.image_id, other.state.in_(GOOD_STATES)).exists()
-    unreadable = select(Receipt.id).where(
-        Receipt.study_id == study_id, Receipt.state == ReceiptState.QUARANTINED, ~made_good
+    made_good = (
+        select(other.id)
+        .where(other.image_id == Receipt.image_id, other.study_id == Receipt.study_id, other.state.in_(GOOD_STATES))
+        .exists()
     )
-    return bool(session.scalar(select(unreadable.exists())))
+    elsewhere = select(Image.id).where(Image.id == Receipt.image_id, Image.study_id != Receipt.study_id).exists()
+    lacking = select(Receipt.id).where(
+        Receipt.study_id == study_id,
+        or_(
+            and_(Receipt.state == ReceiptState.QUARANTINED, ~made_good),
+            and_(Receipt.state == ReceiptState.CONFLICT, elsewhere),
+        ),
+    )
+    return bool(session.scalar(select(lacking.exists())))

@@ -61,17 +61,20 @@ _REASONS: Final = """(SELECT {join} FROM (
         SELECT i.reason AS word FROM image i
         WHERE i.study_id = s.id AND i.outcome = {shown} AND i.reason IS NOT NULL
         UNION SELECT r.reason FROM receipt r
-        WHERE {shown} = 'NO_RESULT' AND r.study_id = s.id AND r.reason IS NOT NULL AND {unreadable}
+        WHERE {shown} = 'NO_RESULT' AND r.study_id = s.id AND r.reason IS NOT NULL AND {unjudged}
         ORDER BY 1) w)"""
 _JOIN: Final = {
     "postgresql": "string_agg(w.word, ',' ORDER BY w.word)",
     "sqlite": "group_concat(w.word, ',')",
 }
 
-# of a receipt r: quarantined, and no other copy of the same image was read
-_UNREADABLE: Final = f"""r.state = 'QUARANTINED' AND NOT EXISTS (
-            SELECT 1 FROM receipt better WHERE better.image_id = r.image_id
-            AND better.state IN ({", ".join(f"'{state}'" for state in GOOD_STATES)}))"""  # noqa: S608 - constants
+# of a receipt r whose instance was not judged for its study: quarantined, and no other copy of the same image was
+# read; or in conflict with an image that is in force in another study
+_UNJUDGED: Final = f"""(r.state = 'QUARANTINED' AND NOT EXISTS (
+            SELECT 1 FROM receipt better WHERE better.image_id = r.image_id AND better.study_id = r.study_id
+            AND better.state IN ({", ".join(f"'{state}'" for state in GOOD_STATES)}))
+        OR r.state = 'CONFLICT' AND EXISTS (
+            SELECT 1 FROM image elsewhere WHERE elsewhere.id = r.image_id AND elsewhere.study_id <> r.study_id))"""  # noqa: S608 - constants
 
 # The prediction in force of the image that decided: of each image the newest for its present revision
 # (a header revision keeps the one it inherits), of those the highest probability.
@@ -98,7 +101,7 @@ def digest() -> str:
 
 def _outcome() -> str:
     also = {
-        Outcome.NO_RESULT: f"OR EXISTS (SELECT 1 FROM receipt r WHERE r.study_id = s.id AND {_UNREADABLE})",  # noqa: S608
+        Outcome.NO_RESULT: f"OR EXISTS (SELECT 1 FROM receipt r WHERE r.study_id = s.id AND {_UNJUDGED})",  # noqa: S608
         Outcome.PENDING: "OR EXISTS (SELECT 1 FROM receipt r WHERE r.study_id = s.id AND r.state = 'PENDING')",
     }
     cases = "\n        ".join(
@@ -126,7 +129,7 @@ def _study_result(dialect: str) -> str:
     words = " || ".join(f"coalesce(max(CASE k.kind WHEN '{kind}' THEN '{kind},' END), '')" for kind in _by_priority())
     flags, kinds = f"rtrim({words}, ',')", _kinds(dialect)
     in_place = dialect == "sqlite"
-    reasons = _REASONS.format(join=_JOIN[dialect], unreadable=_UNREADABLE, shown=shown)
+    reasons = _REASONS.format(join=_JOIN[dialect], unjudged=_UNJUDGED, shown=shown)
     source = _FROM[dialect].format(outcome=_outcome(), deciding=_DECIDING.format(shown=shown), flags=flags, kinds=kinds)
     decided = f"CASE WHEN {shown} IN ('SUSPECTED', 'NOT_SUSPECTED') THEN"
     return f"""CREATE VIEW study_result AS

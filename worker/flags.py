@@ -10,26 +10,34 @@ from sqlalchemy.orm import Session
 from db.base import database_now
 from db.models.flag import Flag
 from db.models.study import Image, Study
-from db.vocabulary import FlagKind
+from db.vocabulary import FlagKind, Outcome
 from worker.decide import RaisedFlag
 
 # what follows from one image's pixels and score; the others are about the study or about a person's attention
 OF_THE_IMAGE: Final = frozenset(
     {FlagKind.SUSPECTED, FlagKind.UNCERTAIN, FlagKind.UNFAMILIAR, FlagKind.POOR_IMAGE, FlagKind.NO_RESULT}
 )
+# of these, what a reader waits for: they may go because the image was judged again, never for less
+_JUDGED: Final = frozenset({FlagKind.SUSPECTED, FlagKind.UNCERTAIN, FlagKind.NO_RESULT})
 
 
 def replace_image_flags(session: Session, study: Study, image: Image, raised: tuple[RaisedFlag, ...]) -> None:
-    """Make an image's own flags those that are raised now; the study must be locked."""
+    """Make an image's own flags those that are raised now; the study must be locked.
+
+    Where an image that somebody should have looked at is out of scope now, CONFLICT keeps it in the reader's list:
+    a header may be corrected, and it may be wrong.
+    """
     wanted = {flag.kind for flag in raised}
     standing = session.scalars(
         select(Flag).where(Flag.image_id == image.id, Flag.cleared_at.is_(None), Flag.kind.in_(OF_THE_IMAGE))
     )
-    for flag in standing:
-        if flag.kind not in wanted:
-            flag.cleared_at = database_now()
+    taken_away = [flag for flag in standing if flag.kind not in wanted]
+    for flag in taken_away:
+        flag.cleared_at = database_now()
     for new in raised:
         raise_flag(session, study, image, new)
+    if image.outcome is Outcome.OUT_OF_SCOPE and any(flag.kind in _JUDGED for flag in taken_away):
+        raise_flag(session, study, image, RaisedFlag(FlagKind.CONFLICT, "SCOPE"))
 
 
 def raise_flag(

@@ -7,6 +7,7 @@ commits, and the other's writes are rolled back whole (promise 4).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -19,19 +20,32 @@ from db.claims import finish
 from db.models.prediction import Prediction
 from db.models.study import Image, Study
 from db.settling import reopen
-from db.studies import recompute_outcome
+from db.studies import lock_or_create_study, recompute_outcome, widen
 from db.vocabulary import FlagKind, Outcome, ReceiptState
 from imaging.reading import Attributes, Reading
+from imaging.reasons import ScopeReason
 from worker import rows
 from worker.decide import RaisedFlag
 from worker.flags import raise_flag, replace_image_flags
-from worker.resolve import Delivered, Nature, Pixels, Resolution, resolve
+from worker.resolve import COMES_INTO_FORCE, Delivered, Nature, Pixels, Resolution, resolve
 from worker.stages import Judgement, KnownAlready, Read
 
 try:
     CODE_VERSION: Final = version("lungwatch")
 except PackageNotFoundError:  # a checkout that was never installed
     CODE_VERSION: Final = "0+checkout"  # type: ignore[misc]
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One delivery beside what the ledger holds: the study it names, its image, and the study that image is of."""
+
+    read: Read
+    attributes: Attributes
+    named: Study
+    image: Image
+    home: Study
+    resolution: Resolution
 
 
 def known_already(session: Session, known: KnownAlready) -> ReceiptState:
@@ -73,20 +87,19 @@ def record(
     if attributes is None:
         finish(session, claim, ReceiptState.QUARANTINED, reading.rejected, reading.detail)
         return ReceiptState.QUARANTINED
-    study = rows.lock_study(session, attributes, claim.received_at)
+    study = lock_or_create_study(session, study_uid=attributes.study_uid, received_at=claim.received_at)
     known = rows.lock_image(session, attributes.sop_instance_uid, study)
     resolution = resolve(None if known is None else rows.in_force(*known), delivered(read, attributes, input_digest))
-    if known is None:
-        image = rows.new_image(session, study, attributes, claim.sha256)
-        if rows.contradicts(study, attributes):
-            raise_flag(session, study, image, RaisedFlag(FlagKind.CONFLICT, "PATIENT"))
-        state = _come_into_force(session, study, image, read, judgement)
-    else:
-        image = known[0]
-        state = _deliver_again(session, study, known, read, resolution, judgement=judgement)
-    reason = _reason(reading, resolution, image, study)
-    finish(session, claim, state, reason, reading.detail or None, study_id=image.study_id, image_id=image.id)
-    recompute_outcome(session, study if known is None else known[1])
+    image, home = known or (rows.new_image(session, study, attributes, claim.sha256), study)
+    case = _Case(read, attributes, study, image, home, resolution)
+    conflict = _conflict(case) if resolution is Resolution.CONFLICT else None
+    state = _take(session, case, judgement) if resolution in COMES_INTO_FORCE else _decline(session, case, conflict)
+    reason = None if state is ReceiptState.DUPLICATE else reading.rejected or conflict or image.reason
+    # the study that the delivery names, also where the image is in force in another one
+    finish(session, claim, state, reason, reading.detail or None, study_id=study.id, image_id=image.id)
+    recompute_outcome(session, home)
+    if study.id != home.id:
+        _lacks_an_image(session, study)
     return state
 
 
@@ -95,6 +108,7 @@ def delivered(read: Read, attributes: Attributes, input_digest: str | None = Non
     master = read.reading.master
     return Delivered(
         study_uid=attributes.study_uid,
+        sop_class_uid=attributes.sop_class_uid,
         nature=nature(read.reading),
         dataset_sha256=read.dataset_sha256,
         pixels=Pixels(
@@ -102,7 +116,8 @@ def delivered(read: Read, attributes: Attributes, input_digest: str | None = Non
             None if master is None else master.pixels_digest,
             input_digest,
         ),
-        put_back=read.claim.stored,
+        is_image=read.reading.out_of_scope is not ScopeReason.NOT_AN_IMAGE,
+        put_back=read.claim.put_back,
     )
 
 
@@ -113,38 +128,42 @@ def nature(reading: Reading) -> Nature:
     return Nature.MASTER if reading.out_of_scope is None else Nature.OUT_OF_SCOPE
 
 
-def _deliver_again(
-    session: Session,
-    study: Study,
-    known: tuple[Image, Study],
-    read: Read,
-    resolution: Resolution,
-    *,
-    judgement: Judgement | None,
-) -> ReceiptState:
-    """Let a delivery of an instance that is known change what it may."""
-    image, home = known
-    reading = read.reading
-    match resolution:
-        case Resolution.FIRST:
-            message = "an instance that is known cannot come for the first time"
-            raise AssertionError(message)
-        case Resolution.REPLACE:
-            image.revision += 1
-            if reading.attributes is not None:
-                rows.correct_study(home, reading.attributes)
-            return _come_into_force(session, home, image, read, judgement)
-        case Resolution.DUPLICATE:
-            return ReceiptState.DUPLICATE
-        case Resolution.HEADER_REVISION:
-            _revise_header(session, home, image, read)
-            return ReceiptState.HEADER_REVISION
-        case Resolution.UNREADABLE:
-            _tell(session, home, image, study, f"UNREADABLE:{reading.rejected}")
-            return ReceiptState.QUARANTINED
-        case Resolution.CONFLICT:
-            _tell(session, home, image, study, _conflict(image, study))
-            return ReceiptState.QUARANTINED if reading.rejected is not None else ReceiptState.CONFLICT
+def _take(session: Session, case: _Case, judgement: Judgement | None) -> ReceiptState:
+    """Let a delivery that comes into force change its study and image."""
+    reopen(session, case.home)
+    widen(case.home, case.read.claim.received_at)
+    _identify(session, case)
+    if case.resolution is Resolution.HEADER_REVISION:
+        _revise_header(session, case.home, case.image, case.read)
+        return ReceiptState.HEADER_REVISION
+    if case.resolution is Resolution.REPLACE:
+        case.image.revision += 1
+    return _come_into_force(session, case.home, case.image, case.read, judgement)
+
+
+def _decline(session: Session, case: _Case, conflict: str | None) -> ReceiptState:
+    """Leave everything as it is and tell a person; where the delivery names another study, in both."""
+    if case.resolution is Resolution.DUPLICATE:
+        return ReceiptState.DUPLICATE
+    rejected = case.read.reading.rejected
+    flag = RaisedFlag(FlagKind.CONFLICT, (conflict or f"UNREADABLE:{rejected}")[:64])
+    raise_flag(session, case.home, case.image, flag)
+    if case.named.id != case.home.id:
+        raise_flag(session, case.named, None, flag)
+    return ReceiptState.CONFLICT if rejected is None else ReceiptState.QUARANTINED
+
+
+def _identify(session: Session, case: _Case) -> None:
+    """Let the study's row say whom a header that comes into force names; a person is told of two patients."""
+    study, first = case.home, case.resolution is Resolution.FIRST
+    other_patient = rows.contradicts(study, case.attributes)
+    if not first:
+        rows.correct_study(study, case.attributes)
+    elif not other_patient:
+        rows.complete_study(study, case.attributes)
+    if other_patient:
+        # after a correction the whole study goes by another patient's name, with all that was said of it before
+        raise_flag(session, study, case.image if first else None, RaisedFlag(FlagKind.CONFLICT, "PATIENT"))
 
 
 def _come_into_force(
@@ -172,7 +191,6 @@ def _come_into_force(
             session.add(_prediction(image, judgement))
             flags = decision.flags
             state = ReceiptState.CLASSIFIED
-    reopen(session, study)
     replace_image_flags(session, study, image, flags)
     return state
 
@@ -190,14 +208,11 @@ def _revise_header(session: Session, study: Study, image: Image, read: Read) -> 
     digests = image.master_digest, image.input_digest
     _take_over(image, read)
     image.master_digest, image.input_digest = digests
-    if read.reading.attributes is not None:
-        rows.correct_study(study, read.reading.attributes)
     if out_of_scope is not None:
         image.outcome, image.reason = Outcome.OUT_OF_SCOPE, out_of_scope
         replace_image_flags(session, study, image, ())
     elif previous is not None:
         session.add(_copy(previous, image.revision))
-    reopen(session, study)
 
 
 def _take_over(image: Image, read: Read) -> None:
@@ -213,32 +228,18 @@ def _take_over(image: Image, read: Read) -> None:
     image.input_digest = None
 
 
-def _tell(session: Session, home: Study, image: Image, other: Study, reason: str) -> None:
-    """Tell a person that a second version was not taken; where it names another study, in both."""
-    flag = RaisedFlag(FlagKind.CONFLICT, reason[:64])
-    raise_flag(session, home, image, flag)
-    if other.id != home.id:
-        raise_flag(session, other, None, flag)
-        # nothing of its own is in force: it must not look as if all were well
-        if recompute_outcome(session, other) is Outcome.PENDING:
-            other.outcome = Outcome.NO_RESULT
+def _lacks_an_image(session: Session, study: Study) -> None:
+    """Let a study show that an image sent for it is in force in another one: it must not look as if all were well."""
+    before = study.outcome
+    if recompute_outcome(session, study) is not before:
+        reopen(session, study)
 
 
-def _reason(reading: Reading, resolution: Resolution, image: Image, study: Study) -> str | None:
-    """Return the coded reason that a person finds on the receipt."""
-    if reading.rejected is not None:
-        return reading.rejected
-    match resolution:
-        case Resolution.CONFLICT:
-            return _conflict(image, study)
-        case Resolution.DUPLICATE:
-            return None
-        case _:
-            return image.reason
-
-
-def _conflict(image: Image, study: Study) -> str:
-    return "PIXELS" if image.study_id == study.id else "STUDY"
+def _conflict(case: _Case) -> str:
+    """Say in what a delivery conflicts with the image in force."""
+    if case.home.id != case.named.id:
+        return "STUDY"
+    return "PIXELS" if case.image.sop_class_uid == case.attributes.sop_class_uid else "SOP_CLASS"
 
 
 def _prediction(image: Image, judgement: Judgement) -> Prediction:

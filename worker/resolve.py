@@ -22,9 +22,13 @@ class Resolution(StrEnum):
     HEADER_REVISION = "HEADER_REVISION"
     """Other bytes, same pixels: attributes and scope change, the score stays."""
     CONFLICT = "CONFLICT"
-    """Other pixels or another study: the first stays in force and a person is told."""
+    """Other pixels, another study or another kind of object: the first stays in force and a person is told."""
     UNREADABLE = "UNREADABLE"
     """A later version that cannot be read: the first stays in force and a person is told."""
+
+
+# the resolutions that let a delivery change what the ledger says of its study and image
+COMES_INTO_FORCE: Final = frozenset({Resolution.FIRST, Resolution.REPLACE, Resolution.HEADER_REVISION})
 
 
 class Nature(StrEnum):
@@ -43,6 +47,11 @@ class Pixels:
     decoded: str | None = None
     model_input: str | None = None
 
+    @property
+    def known(self) -> bool:
+        """Whether the image was decoded."""
+        return any(digest is not None for digest in (self.master, self.decoded, self.model_input))
+
     def same_as(self, other: Pixels) -> bool:
         """Whether any digest both sides know is equal."""
         pairs = (
@@ -58,6 +67,7 @@ class InForce:
     """What the ledger holds for one SOP instance."""
 
     study_uid: str
+    sop_class_uid: str
     outcome: Outcome
     reason: str | None
     dataset_sha256: str | None
@@ -70,14 +80,18 @@ class Delivered:
 
     Attributes
     ----------
+    is_image : bool
+        False for what is out of scope because it holds no image at all.
     put_back : bool
         A person put this very receipt back from quarantine: it is no duplicate of itself.
     """
 
     study_uid: str
+    sop_class_uid: str
     nature: Nature
     dataset_sha256: str | None
     pixels: Pixels = Pixels()
+    is_image: bool = True
     put_back: bool = False
 
 
@@ -106,14 +120,14 @@ def is_duplicate(in_force: InForce, dataset_sha256: str | None, *, put_back: boo
 def needs_pixels(in_force: InForce | None, nature: Nature) -> bool:
     """Whether an out-of-scope delivery must be decoded after all.
 
-    It would take a result out of the reader's list. Only the same image under
-    a corrected header may do that; another object under a reused UID may not.
+    It would take the place of an image that was decoded. Only the same image
+    under a corrected header may do that; another object under a reused UID may not.
     """
-    return nature is Nature.OUT_OF_SCOPE and in_force is not None and in_force.outcome in _RESULTS
+    return nature is Nature.OUT_OF_SCOPE and in_force is not None and in_force.pixels.known
 
 
 def resolve(in_force: InForce | None, delivered: Delivered) -> Resolution:
-    """Decide what a delivery means; the first that has a result stays in force unless its pixels came again.
+    """Decide what a delivery means; the first that was decoded stays in force unless its pixels came again.
 
     Parameters
     ----------
@@ -126,11 +140,23 @@ def resolve(in_force: InForce | None, delivered: Delivered) -> Resolution:
         return Resolution.FIRST
     if is_duplicate(in_force, delivered.dataset_sha256, put_back=delivered.put_back):
         return Resolution.DUPLICATE
-    settled_something = in_force.outcome not in {Outcome.PENDING, Outcome.NO_RESULT}
-    if delivered.nature is Nature.REJECTED and settled_something:
-        return Resolution.UNREADABLE
     if in_force.study_uid != delivered.study_uid:
         return Resolution.CONFLICT
-    if in_force.outcome not in _RESULTS:
-        return Resolution.REPLACE
-    return Resolution.HEADER_REVISION if in_force.pixels.same_as(delivered.pixels) else Resolution.CONFLICT
+    if in_force.pixels.known:
+        return _of_decoded(in_force, delivered)
+    same_class = in_force.sop_class_uid == delivered.sop_class_uid
+    if in_force.outcome is Outcome.OUT_OF_SCOPE:
+        # an object of another class is no copy of this one: that this one was read says nothing of that one
+        unreadable_copy = delivered.nature is Nature.REJECTED and same_class
+        return Resolution.UNREADABLE if unreadable_copy else Resolution.REPLACE
+    # an image that could not be read: only a copy of it may make good for that
+    return Resolution.REPLACE if same_class and delivered.is_image else Resolution.CONFLICT
+
+
+def _of_decoded(in_force: InForce, delivered: Delivered) -> Resolution:
+    """Resolve a delivery of an image whose pixels were seen, whether or not they gave a result."""
+    if delivered.nature is Nature.REJECTED:
+        return Resolution.UNREADABLE
+    if not in_force.pixels.same_as(delivered.pixels):
+        return Resolution.CONFLICT
+    return Resolution.HEADER_REVISION if in_force.outcome in _RESULTS else Resolution.REPLACE

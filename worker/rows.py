@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
 from typing import Final
 
 from sqlalchemy import select
@@ -11,8 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import TransientFailure
 from db.models.study import Image, Study
-from db.studies import find_image, lock_or_create_image, lock_or_create_study
-from db.studies import lock_study as lock_by_id
+from db.studies import find_image, lock_or_create_image, lock_study
 from imaging.reading import Attributes
 from worker.resolve import InForce, Pixels
 
@@ -33,25 +31,12 @@ _OF_THE_IMAGE: Final = (
 )
 
 
-def lock_study(session: Session, attributes: Attributes, received_at: datetime) -> Study:
-    """Return the delivery's study, made if need be, locked until the transaction ends.
-
-    Whoever writes to a study or its images holds this lock first.
-    """
-    return lock_or_create_study(
-        session,
-        study_uid=attributes.study_uid,
-        received_at=received_at,
-        **{name: getattr(attributes, name) for name in _OF_THE_STUDY},
-    )
-
-
 def lock_image(session: Session, sop_instance_uid: str, study: Study) -> tuple[Image, Study] | None:
     """Return the instance's row, locked, and the study it belongs to; None if it was never seen."""
     image = find_image(session, sop_instance_uid)
     if image is None:
         return None
-    return image, study if image.study_id == study.id else lock_by_id(session, image.study_id)
+    return image, study if image.study_id == study.id else lock_study(session, image.study_id)
 
 
 def find_by_dataset(session: Session, dataset_sha256: str) -> tuple[Image, Study] | None:
@@ -77,6 +62,7 @@ def in_force(image: Image, study: Study) -> InForce:
     """Describe what the ledger holds for an instance."""
     return InForce(
         study_uid=study.study_uid,
+        sop_class_uid=image.sop_class_uid,
         outcome=image.outcome,
         reason=image.reason,
         dataset_sha256=image.dataset_sha256,
@@ -113,6 +99,13 @@ def fill_image(image: Image, attributes: Attributes) -> None:
         setattr(image, name, values[name])
 
 
+def complete_study(study: Study, attributes: Attributes) -> None:
+    """Fill what the study's row lacks from the header of an image that is new."""
+    for name in _OF_THE_STUDY:
+        if getattr(study, name) is None:
+            setattr(study, name, getattr(attributes, name))
+
+
 def correct_study(study: Study, attributes: Attributes) -> None:
     """Take over what a corrected header says of the study; an element it lacks is left as it was."""
     for name in _OF_THE_STUDY:
@@ -122,5 +115,9 @@ def correct_study(study: Study, attributes: Attributes) -> None:
 
 
 def contradicts(study: Study, attributes: Attributes) -> bool:
-    """Whether an image names another patient than its study does."""
-    return attributes.patient_id is not None and attributes.patient_id != study.patient_id
+    """Whether a header names another patient than the study does: another ID, or another issuer of it."""
+    pairs = (
+        (study.patient_id, attributes.patient_id),
+        (study.issuer_of_patient_id, attributes.issuer_of_patient_id),
+    )
+    return any(held is not None and given is not None and held != given for held, given in pairs)

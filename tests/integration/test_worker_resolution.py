@@ -15,8 +15,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import Settings
 from core.spool import Entry, stored_path
+from db import queries
 from db.models.flag import Flag
+from db.models.study import Study
 from db.quarantine import retry
+from db.queries import ResultRow
 from db.vocabulary import FlagKind, Outcome, ReceiptState
 from tests.factories import dicom_objects as objects
 from tests.integration.worker_kit import Bench, always, bench, deliver
@@ -35,6 +38,23 @@ def lanes() -> Iterator[Lanes]:
 @pytest.fixture
 def worker(ledger_settings: Settings, sessions: sessionmaker[Session], lanes: Lanes) -> Bench:
     return Bench(ledger_settings, sessions, None, lanes)
+
+
+def results(worker: Bench, *, flagged: bool = False) -> list[ResultRow]:
+    with worker.sessions() as session:
+        return queries.results(session, flagged=flagged, limit=None)
+
+
+def settle_undrawn(worker: Bench) -> None:
+    """Settle without drawing any study for audit, so that no flag stands by chance."""
+    nobody = worker.settings.model_copy(update={"audit_share": 0.0, "audit_flagged_share": 0.0})
+    settle_due(nobody, worker.sessions)
+
+
+def same_uids(dataset: Dataset, other: Dataset) -> Dataset:
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = other.SOPInstanceUID
+    dataset.StudyInstanceUID = other.StudyInstanceUID
+    return dataset
 
 
 def test_a_radiograph_is_classified_flagged_and_its_file_stored(worker: Bench) -> None:
@@ -118,12 +138,44 @@ def test_a_corrected_body_part_takes_the_image_out_of_scope(worker: Bench) -> No
     assert (receipt.state, receipt.reason) == (ReceiptState.HEADER_REVISION, "BODY_PART")
     (image,) = worker.images()
     assert (image.outcome, image.reason) == (Outcome.OUT_OF_SCOPE, "BODY_PART")
-    assert worker.open_flags() == []
+    assert worker.open_flags() == [("CONFLICT", "SCOPE")]
     assert worker.study().outcome is Outcome.OUT_OF_SCOPE
+    other = worker.deliver(objects.phantom("hand", picture=objects.gradient(seed=3)))
+    worker.run()
+    assert (worker.receipt(other).state, worker.receipt(other).reason) == (ReceiptState.CONFLICT, "PIXELS")
     back = worker.deliver(objects.phantom("hand", derivation="again"))
     worker.run()
     assert worker.receipt(back).state is ReceiptState.CLASSIFIED
     assert (worker.images()[0].revision, worker.images()[0].outcome) == (3, Outcome.SUSPECTED)
+    assert worker.open_flags() == [("SUSPECTED", None), ("CONFLICT", "SCOPE")]
+
+
+@pytest.mark.parametrize("score", [0.9, 0.47])
+def test_a_corrected_age_never_takes_an_image_out_of_the_readers_list(worker: Bench, score: float) -> None:
+    worker.runtime.predict_with = always(score)
+    dataset = objects.phantom()
+    worker.deliver(dataset)
+    worker.run()
+    assert len(worker.open_flags()) == 1
+    dataset.PatientAge = "070Y"
+    worker.deliver(dataset)
+    worker.run()
+    assert worker.images()[0].outcome is Outcome.OUT_OF_SCOPE
+    assert worker.open_flags() == [("CONFLICT", "SCOPE")]
+    (row,) = results(worker, flagged=True)
+    assert (row.outcome, row.reason) == (Outcome.OUT_OF_SCOPE, "AGE")
+
+
+def test_what_nobody_waits_for_goes_out_of_scope_quietly(worker: Bench) -> None:
+    worker.runtime.predict_with = always(0.1)
+    dataset = objects.phantom()
+    worker.deliver(dataset)
+    worker.run()
+    dataset.PatientAge = "070Y"
+    worker.deliver(dataset)
+    worker.run()
+    assert worker.images()[0].outcome is Outcome.OUT_OF_SCOPE
+    assert worker.open_flags() == []
 
 
 def test_other_pixels_conflict_and_the_first_stays(worker: Bench) -> None:
@@ -192,6 +244,60 @@ def test_a_broken_image_has_no_result_and_a_good_one_replaces_it(worker: Bench) 
     assert worker.open_flags() == [("SUSPECTED", None)]
 
 
+def test_another_object_makes_no_good_for_an_unreadable_image(worker: Bench) -> None:
+    broken = objects.broken_code_stream(seed="report")
+    worker.deliver(broken)
+    worker.run()
+    report = worker.deliver(same_uids(objects.structured_report(), broken))
+    worker.run()
+    assert (worker.receipt(report).state, worker.receipt(report).reason) == (ReceiptState.CONFLICT, "SOP_CLASS")
+    assert worker.images()[0].outcome is Outcome.NO_RESULT
+    assert results(worker)[0].outcome is Outcome.NO_RESULT
+    assert worker.open_flags() == [("NO_RESULT", "DECODE_FAILED"), ("CONFLICT", "SOP_CLASS")]
+
+
+def test_an_object_that_came_first_makes_no_good_for_an_unreadable_image(worker: Bench) -> None:
+    broken = objects.broken_code_stream(seed="report")
+    worker.deliver(same_uids(objects.structured_report(), broken))
+    worker.deliver(broken)
+    worker.run()
+    assert results(worker)[0].outcome is Outcome.NO_RESULT
+    assert worker.open_flags() == [("NO_RESULT", "DECODE_FAILED")]
+    worker.deliver(objects.phantom("report"))
+    worker.run()
+    assert results(worker)[0].outcome is Outcome.SUSPECTED
+
+
+def test_an_unreadable_image_that_comes_again_out_of_scope_stays_in_the_readers_list(worker: Bench) -> None:
+    worker.deliver(objects.broken_code_stream(seed="lateral"))
+    worker.run()
+    again = worker.deliver(objects.lateral(seed="lateral"))
+    worker.run()
+    assert worker.receipt(again).state is ReceiptState.OUT_OF_SCOPE
+    assert worker.open_flags() == [("CONFLICT", "SCOPE")]
+    (row,) = results(worker, flagged=True)
+    assert row.outcome is Outcome.OUT_OF_SCOPE
+
+
+def test_other_pixels_do_not_replace_an_image_that_was_decoded_without_result(worker: Bench) -> None:
+    worker.runtime.predict_with = always(np.nan)
+    worker.deliver(objects.phantom("nan"))
+    worker.run()
+    worker.runtime.predict_with = always(0.1)
+    unreadable = worker.deliver(objects.broken_code_stream(seed="nan"))
+    other = worker.deliver(objects.phantom("nan", picture=objects.gradient(seed=4)))
+    worker.run()
+    assert worker.receipt(unreadable).state is ReceiptState.QUARANTINED
+    assert (worker.receipt(other).state, worker.receipt(other).reason) == (ReceiptState.CONFLICT, "PIXELS")
+    (image,) = worker.images()
+    assert (image.outcome, image.reason, image.revision) == (Outcome.NO_RESULT, "NOT_FINITE", 1)
+    assert results(worker)[0].outcome is Outcome.NO_RESULT
+    same = worker.deliver(objects.phantom("nan", derivation="again"))
+    worker.run()
+    assert worker.receipt(same).state is ReceiptState.CLASSIFIED
+    assert worker.images()[0].outcome is Outcome.NOT_SUSPECTED
+
+
 def test_what_is_no_dicom_is_quarantined_without_a_study(worker: Bench) -> None:
     receipt_id = worker.deliver(b"this is no DICOM file at all" * 10)
     empty = worker.deliver(b"")
@@ -232,6 +338,101 @@ def test_one_instance_in_two_studies_is_told_in_both(worker: Bench) -> None:
     worker.run()
     assert (worker.receipt(moved).state, worker.receipt(moved).reason) == (ReceiptState.CONFLICT, "STUDY")
     assert [flag for flag in worker.open_flags() if flag[0] == "CONFLICT"] == [("CONFLICT", "STUDY")] * 2
+
+
+@pytest.mark.parametrize("make", [objects.phantom, objects.broken_code_stream])
+def test_a_study_whose_image_is_in_force_elsewhere_has_no_result(worker: Bench, make: Callable[..., Dataset]) -> None:
+    worker.runtime.predict_with = always(0.1)
+    real = objects.phantom()
+    worker.deliver(real)
+    worker.run()
+    settle_due(worker.settings, worker.sessions)
+    second = make(seed="occupied", study_uid=real.StudyInstanceUID)
+    occupant = objects.phantom("occupied", view="LL")
+    occupant.PatientID = "SOMEBODY-ELSE"
+    worker.deliver(occupant)
+    worker.run()
+    receipt = worker.deliver(second)
+    worker.run()
+    mine = next(row for row in results(worker) if row.study_uid == real.StudyInstanceUID)
+    assert (mine.outcome, mine.probability, mine.patient_id) == (Outcome.NO_RESULT, None, real.PatientID)
+    assert (mine.revision, mine.settled_at) == (2, None)
+    assert worker.receipt(receipt).study_id == mine.study_id
+    assert mine.study_uid in {row.study_uid for row in results(worker, flagged=True)}
+    settle_due(worker.settings, worker.sessions)
+    with worker.sessions.begin() as session:
+        study = session.get_one(Study, mine.study_id)
+        assert (study.outcome, study.settled_at is None) == (Outcome.NO_RESULT, False)
+    # told once: the same again changes nothing, and so opens no revision
+    second.DerivationDescription = "again"
+    worker.deliver(second)
+    worker.run()
+    mine = next(row for row in results(worker) if row.study_uid == real.StudyInstanceUID)
+    assert (mine.revision, mine.settled_at is None) == (2, False)
+
+
+def test_what_is_not_taken_changes_neither_the_identity_nor_the_times_of_a_study(worker: Bench) -> None:
+    first = objects.phantom("identity")
+    first.PatientID, first.AccessionNumber = "", ""
+    worker.deliver(first)
+    worker.run()
+    settle_due(worker.settings, worker.sessions)
+    before = worker.study()
+    for other in (
+        objects.phantom("identity", picture=objects.gradient(seed=6)),
+        objects.broken_code_stream(seed="identity"),
+    ):
+        other.PatientID, other.AccessionNumber = "SOMEBODY-ELSE", "ANOTHER"
+        worker.deliver(other)
+    worker.run()
+    after = worker.study()
+    assert (after.patient_id, after.accession_number) == (None, None)
+    assert (after.last_received_at, after.settled_at) == (before.last_received_at, before.settled_at)
+    assert ("CONFLICT", "PIXELS") in worker.open_flags()
+
+
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize(("keyword", "value"), [("PatientID", "ANOTHER"), ("IssuerOfPatientID", "ELSEWHERE")])
+def test_a_revision_that_names_another_patient_is_told(worker: Bench, images: int, keyword: str, value: str) -> None:
+    worker.runtime.predict_with = always(0.1)
+    study_uid = objects.phantom().StudyInstanceUID
+    datasets = [objects.phantom(study_uid=study_uid) for _ in range(images)]
+    for dataset in datasets:
+        dataset.IssuerOfPatientID = "HERE"
+        worker.deliver(dataset)
+    worker.run()
+    settle_undrawn(worker)
+    assert worker.open_flags() == []
+    setattr(datasets[0], keyword, value)
+    revised = worker.deliver(datasets[0])
+    worker.run()
+    assert worker.receipt(revised).state is ReceiptState.HEADER_REVISION
+    assert value in {worker.study().patient_id, worker.study().issuer_of_patient_id}
+    assert worker.study().revision == 2
+    assert worker.open_flags() == [("CONFLICT", "PATIENT")]
+
+
+def test_an_unreadable_image_replaced_under_another_patients_name_is_told(worker: Bench) -> None:
+    worker.deliver(objects.broken_code_stream(seed="renamed"))
+    worker.run()
+    good = objects.phantom("renamed")
+    good.PatientID = "ANOTHER"
+    worker.deliver(good)
+    worker.run()
+    assert ("CONFLICT", "PATIENT") in worker.open_flags()
+
+
+def test_another_patients_image_completes_nothing(worker: Bench) -> None:
+    first = objects.phantom()
+    first.AccessionNumber = ""
+    worker.deliver(first)
+    second = objects.phantom(study_uid=first.StudyInstanceUID)
+    second.PatientID, second.IssuerOfPatientID, second.AccessionNumber = "SOMEBODY-ELSE", "ELSEWHERE", "ANOTHER"
+    worker.deliver(second)
+    worker.run()
+    study = worker.study()
+    assert (study.patient_id, study.issuer_of_patient_id, study.accession_number) == (first.PatientID, None, None)
+    assert ("CONFLICT", "PATIENT") in worker.open_flags()
 
 
 def test_two_patients_in_one_study_are_told(worker: Bench) -> None:
@@ -281,6 +482,22 @@ def test_a_person_may_put_a_receipt_back(worker: Bench) -> None:
         retry(session, broken)
     assert worker.run() == 1
     assert worker.receipt(broken).state is ReceiptState.QUARANTINED
+    assert worker.images()[0].revision == 2
+
+
+def test_a_receipt_put_back_before_its_file_moved_is_no_duplicate_of_itself(
+    worker: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as context:
+        # as a worker does that dies between the two
+        context.setattr("worker.pipeline.store", lambda *_: False)
+        broken = worker.deliver(objects.without_pixels())
+        worker.run()
+    assert worker.receipt(broken).stored_at is None
+    with worker.sessions.begin() as session:
+        retry(session, broken)
+    worker.run()
+    assert (worker.receipt(broken).state, worker.receipt(broken).reason) == (ReceiptState.QUARANTINED, "NO_PIXEL_DATA")
     assert worker.images()[0].revision == 2
 
 

@@ -17,7 +17,7 @@ branch_labels = None
 depends_on = None
 
 # `db.views.digest()` of the views this schema serves
-VIEWS = "330b2a281b3fd5865099bb88a58346812a2a5c41b5bdc8488949c1e07b67580f"
+VIEWS = "e4cc61b1ee75c8e7bfd76832cb3e5936dd61c659aadc317b8152cfa6c919e84b"
 
 _MOMENT: Final = sa.DateTime(timezone=True)
 

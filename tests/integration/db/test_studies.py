@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 
 import pytest
 from sqlalchemy import func, select
@@ -11,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.models.flag import Flag
 from db.models.study import Image, Study
-from db.studies import find_image, lock_or_create_image, lock_or_create_study, recompute_outcome
+from db.studies import find_image, lock_or_create_image, lock_or_create_study, recompute_outcome, widen
 from db.vocabulary import FlagKind, Outcome, ReceiptState
 from tests.factories.rows import FlagFactory, ImageFactory, ReceiptFactory, StudyFactory, ago, digest, rows_in
 
@@ -22,20 +21,21 @@ def test_a_study_is_made_once_and_its_times_widen(sessions: Sessions) -> None:
     first, middle, last = ago(100), ago(50), ago(10)
     for received in (middle, last, first):
         with sessions.begin() as session:
-            lock_or_create_study(session, study_uid="1.2.3", received_at=received)
+            widen(lock_or_create_study(session, study_uid="1.2.3", received_at=received), received)
     with sessions() as session:
         study = session.scalars(select(Study)).one()
     assert (study.first_received_at, study.last_received_at) == (first, last)
     assert study.outcome is Outcome.PENDING
 
 
-def test_values_fill_what_is_empty_and_replace_nothing(sessions: Sessions) -> None:
-    with sessions.begin() as session:
-        lock_or_create_study(session, study_uid="1.2.3", received_at=ago(9), accession_number="A1")
-        study = lock_or_create_study(
-            session, study_uid="1.2.3", received_at=ago(9), accession_number="A2", study_date=date(2026, 1, 1)
-        )
-        assert (study.accession_number, study.study_date) == ("A1", date(2026, 1, 1))
+def test_naming_a_study_does_not_change_it(sessions: Sessions) -> None:
+    for received in (ago(50), ago(10), ago(100)):
+        with sessions.begin() as session:
+            study = lock_or_create_study(session, study_uid="1.2.3", received_at=received)
+            session.flush()
+            assert study.first_received_at == study.last_received_at
+    assert study.first_received_at < ago(40)
+    assert study.last_received_at < ago(40)
 
 
 def test_many_workers_make_one_study_and_one_image(sessions: Sessions) -> None:
@@ -95,6 +95,19 @@ def test_the_outcome_is_the_first_by_precedence(
         assert recompute_outcome(session, study) is expected
     with sessions() as session:
         assert session.scalars(select(Study.outcome)).one() is expected
+
+
+@pytest.mark.parametrize("state", [ReceiptState.CONFLICT, ReceiptState.QUARANTINED])
+def test_an_instance_in_force_elsewhere_leaves_its_study_without_result(
+    sessions: Sessions, state: ReceiptState
+) -> None:
+    with sessions.begin() as session, rows_in(session):
+        study, elsewhere = StudyFactory(), ImageFactory()
+        ImageFactory(study=study, outcome=Outcome.NOT_SUSPECTED)
+        ReceiptFactory(study_id=elsewhere.study_id, image_id=elsewhere.id, state=ReceiptState.CLASSIFIED)
+        ReceiptFactory(study_id=study.id, image_id=elsewhere.id, state=state)
+        assert recompute_outcome(session, study) is Outcome.NO_RESULT
+        assert recompute_outcome(session, session.get_one(Study, elsewhere.study_id)) is Outcome.NOT_SUSPECTED
 
 
 @pytest.mark.parametrize("of_image", [True, False])

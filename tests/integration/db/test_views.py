@@ -85,6 +85,22 @@ def test_an_unreadable_copy_leaves_what_was_read_before_in_force(session: Sessio
     assert _row(session, image.study_id).outcome is Outcome.NOT_SUSPECTED
 
 
+@pytest.mark.parametrize("state", [ReceiptState.CONFLICT, ReceiptState.QUARANTINED])
+def test_an_instance_in_force_in_another_study_is_no_result_in_its_own(session: Session, state: ReceiptState) -> None:
+    study, elsewhere = _study(Outcome.NOT_SUSPECTED), ImageFactory(outcome=Outcome.NOT_SUSPECTED)
+    ReceiptFactory(state=ReceiptState.CLASSIFIED, study_id=elsewhere.study_id, image_id=elsewhere.id)
+    ReceiptFactory(state=state, reason="STUDY", study_id=study, image_id=elsewhere.id)
+    row = _row(session, study)
+    assert (row.outcome, row.reason, row.probability) == (Outcome.NO_RESULT, "STUDY", None)
+    assert _row(session, elsewhere.study_id).outcome is Outcome.NOT_SUSPECTED
+
+
+def test_a_conflict_within_the_study_leaves_the_first_in_force(session: Session) -> None:
+    image = ImageFactory(outcome=Outcome.NOT_SUSPECTED)
+    ReceiptFactory(state=ReceiptState.CONFLICT, reason="PIXELS", study_id=image.study_id, image_id=image.id)
+    assert _row(session, image.study_id).outcome is Outcome.NOT_SUSPECTED
+
+
 def test_a_receipt_put_back_makes_its_study_pending(session: Session) -> None:
     study = _study(Outcome.NOT_SUSPECTED)
     ReceiptFactory(study_id=study)

@@ -9,12 +9,16 @@ PIXELS = Pixels("master", "decoded", "input")
 OTHER = Pixels("master-2", "decoded-2", "input-2")
 
 
-def in_force(outcome: Outcome, reason: str | None = None) -> InForce:
-    return InForce("study", outcome, reason, "bytes", PIXELS)
+NOT_DECODED = Pixels()
+ANOTHER_CLASS = {"sop_class_uid": "another"}
+
+
+def in_force(outcome: Outcome, reason: str | None = None, pixels: Pixels = PIXELS) -> InForce:
+    return InForce("study", "class", outcome, reason, "bytes", pixels)
 
 
 def delivered(nature: Nature, pixels: Pixels = PIXELS, **other: object) -> Delivered:
-    fields = {"study_uid": "study", "dataset_sha256": "other bytes", **other}
+    fields = {"study_uid": "study", "sop_class_uid": "class", "dataset_sha256": "other bytes", **other}
     return Delivered(nature=nature, pixels=pixels, **fields)  # type: ignore[arg-type]
 
 
@@ -29,23 +33,55 @@ def test_the_first_of_its_kind_comes_into_force() -> None:
         (Outcome.SUSPECTED, Nature.MASTER, PIXELS, Resolution.HEADER_REVISION),
         (Outcome.NOT_SUSPECTED, Nature.MASTER, OTHER, Resolution.CONFLICT),
         (Outcome.SUSPECTED, Nature.OUT_OF_SCOPE, PIXELS, Resolution.HEADER_REVISION),
-        (Outcome.SUSPECTED, Nature.OUT_OF_SCOPE, Pixels(), Resolution.CONFLICT),
-        (Outcome.SUSPECTED, Nature.REJECTED, Pixels(), Resolution.UNREADABLE),
+        (Outcome.SUSPECTED, Nature.OUT_OF_SCOPE, NOT_DECODED, Resolution.CONFLICT),
+        (Outcome.SUSPECTED, Nature.REJECTED, NOT_DECODED, Resolution.UNREADABLE),
         (Outcome.OUT_OF_SCOPE, Nature.MASTER, PIXELS, Resolution.REPLACE),
-        (Outcome.OUT_OF_SCOPE, Nature.OUT_OF_SCOPE, Pixels(), Resolution.REPLACE),
-        (Outcome.OUT_OF_SCOPE, Nature.REJECTED, Pixels(), Resolution.UNREADABLE),
+        (Outcome.OUT_OF_SCOPE, Nature.MASTER, OTHER, Resolution.CONFLICT),
+        (Outcome.OUT_OF_SCOPE, Nature.OUT_OF_SCOPE, PIXELS, Resolution.REPLACE),
+        (Outcome.OUT_OF_SCOPE, Nature.OUT_OF_SCOPE, NOT_DECODED, Resolution.CONFLICT),
+        (Outcome.OUT_OF_SCOPE, Nature.REJECTED, NOT_DECODED, Resolution.UNREADABLE),
         (Outcome.NO_RESULT, Nature.MASTER, PIXELS, Resolution.REPLACE),
-        (Outcome.NO_RESULT, Nature.REJECTED, Pixels(), Resolution.REPLACE),
-        (Outcome.PENDING, Nature.MASTER, PIXELS, Resolution.REPLACE),
+        (Outcome.NO_RESULT, Nature.MASTER, OTHER, Resolution.CONFLICT),
+        (Outcome.NO_RESULT, Nature.OUT_OF_SCOPE, PIXELS, Resolution.REPLACE),
+        (Outcome.NO_RESULT, Nature.OUT_OF_SCOPE, NOT_DECODED, Resolution.CONFLICT),
+        (Outcome.NO_RESULT, Nature.REJECTED, NOT_DECODED, Resolution.UNREADABLE),
     ],
 )
-def test_other_bytes(outcome: Outcome, nature: Nature, pixels: Pixels, expected: Resolution) -> None:
+def test_other_bytes_of_an_image_that_was_decoded(
+    outcome: Outcome, nature: Nature, pixels: Pixels, expected: Resolution
+) -> None:
     assert resolve(in_force(outcome), delivered(nature, pixels)) is expected
 
 
+@pytest.mark.parametrize(
+    ("outcome", "nature", "other", "expected"),
+    [
+        (Outcome.NO_RESULT, Nature.MASTER, {}, Resolution.REPLACE),
+        (Outcome.NO_RESULT, Nature.OUT_OF_SCOPE, {}, Resolution.REPLACE),
+        (Outcome.NO_RESULT, Nature.REJECTED, {}, Resolution.REPLACE),
+        (Outcome.NO_RESULT, Nature.MASTER, ANOTHER_CLASS, Resolution.CONFLICT),
+        (Outcome.NO_RESULT, Nature.OUT_OF_SCOPE, ANOTHER_CLASS, Resolution.CONFLICT),
+        (Outcome.NO_RESULT, Nature.OUT_OF_SCOPE, {"is_image": False}, Resolution.CONFLICT),
+        (Outcome.NO_RESULT, Nature.REJECTED, ANOTHER_CLASS, Resolution.CONFLICT),
+        (Outcome.PENDING, Nature.MASTER, {}, Resolution.REPLACE),
+        (Outcome.OUT_OF_SCOPE, Nature.MASTER, {}, Resolution.REPLACE),
+        (Outcome.OUT_OF_SCOPE, Nature.MASTER, ANOTHER_CLASS, Resolution.REPLACE),
+        (Outcome.OUT_OF_SCOPE, Nature.OUT_OF_SCOPE, {}, Resolution.REPLACE),
+        (Outcome.OUT_OF_SCOPE, Nature.REJECTED, {}, Resolution.UNREADABLE),
+        (Outcome.OUT_OF_SCOPE, Nature.REJECTED, ANOTHER_CLASS, Resolution.REPLACE),
+    ],
+)
+def test_other_bytes_of_an_object_that_was_not_decoded(
+    outcome: Outcome, nature: Nature, other: dict[str, object], expected: Resolution
+) -> None:
+    pixels = PIXELS if nature is Nature.MASTER else NOT_DECODED
+    assert resolve(in_force(outcome, pixels=NOT_DECODED), delivered(nature, pixels, **other)) is expected
+
+
 @pytest.mark.parametrize("outcome", [Outcome.SUSPECTED, Outcome.OUT_OF_SCOPE, Outcome.NO_RESULT])
-def test_another_study_conflicts(outcome: Outcome) -> None:
-    assert resolve(in_force(outcome), delivered(Nature.MASTER, study_uid="another")) is Resolution.CONFLICT
+@pytest.mark.parametrize("nature", Nature)
+def test_another_study_conflicts(outcome: Outcome, nature: Nature) -> None:
+    assert resolve(in_force(outcome), delivered(nature, study_uid="another")) is Resolution.CONFLICT
 
 
 @pytest.mark.parametrize("known", [Pixels(master="master"), Pixels(decoded="decoded"), Pixels(model_input="input")])
@@ -75,20 +111,9 @@ def test_bytes_without_digest_are_never_a_duplicate() -> None:
     assert not is_duplicate(in_force(Outcome.SUSPECTED), None, put_back=False)
 
 
-@pytest.mark.parametrize(
-    ("outcome", "nature", "expected"),
-    [
-        (Outcome.SUSPECTED, Nature.OUT_OF_SCOPE, True),
-        (Outcome.NOT_SUSPECTED, Nature.OUT_OF_SCOPE, True),
-        (Outcome.OUT_OF_SCOPE, Nature.OUT_OF_SCOPE, False),
-        (Outcome.SUSPECTED, Nature.MASTER, False),
-        (Outcome.SUSPECTED, Nature.REJECTED, False),
-    ],
-)
-def test_only_what_would_take_a_result_away_must_show_its_pixels(
-    outcome: Outcome,
-    nature: Nature,
-    expected: bool,
-) -> None:
-    assert needs_pixels(in_force(outcome), nature) is expected
+@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("nature", Nature)
+def test_only_what_would_take_a_decoded_images_place_must_show_its_pixels(outcome: Outcome, nature: Nature) -> None:
+    assert needs_pixels(in_force(outcome), nature) is (nature is Nature.OUT_OF_SCOPE)
+    assert not needs_pixels(in_force(outcome, pixels=NOT_DECODED), nature)
     assert not needs_pixels(None, nature)
