@@ -91,6 +91,7 @@ class Engine:
             _Timer(_STORE_SWEEP_SECONDS, sweep.run),
         )
         self._said: str | None = None
+        self._failure: str | None = None
 
     def run(self) -> None:
         """Work until told to stop; a failure costs a pause, never the loop."""
@@ -100,11 +101,13 @@ class Engine:
             try:
                 claimed = self._once()
                 pauses = backoff()
+                self._failure = None
             except SQLAlchemyError as error:
                 log.error("ledger_away", **safe_error(error))  # noqa: TRY400 - the text may quote data
                 self._stopping.wait(next(pauses))
             except Exception as error:  # noqa: BLE001 - the edge: the next batch may fare better
                 log.error("engine_failed", **safe_error(error))  # noqa: TRY400 - likewise
+                self._failure = f"the worker fails ({type(error).__name__}); please report what its log says"
                 self._stopping.wait(next(pauses))
             else:
                 if claimed == 0:
@@ -149,7 +152,7 @@ class Engine:
             self._heart.beat(session, model_version_id=serving_id, problem=self._problem())
 
     def _problem(self) -> str | None:
-        problem = self._journey.problem or self._champion.problem
+        problem = self._failure or self._journey.problem or self._champion.problem
         if problem is not None:
             return problem
         return "not ready: no model loaded yet" if self._champion.serving is None else None

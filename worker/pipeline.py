@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, TypeVar
 
@@ -183,15 +184,37 @@ class Journey:
                     self._failed(finding)
                 case HostFailed():
                     self._host_failed(finding)
-                case Read() if finding.reading.master is None or finding.reading.out_of_scope is not None:
-                    self._record(finding)
                 case Read():
-                    prepared = self._prepare(finding, finding.reading.master, serving)
-                    if prepared is not None and self._needs_a_score(prepared):
-                        in_scope.append(prepared)
-                    elif prepared is not None:
-                        self._record(finding, prepared.input_digest)
+                    with self._its_own_failure(finding):
+                        in_scope += self._dispose_of_read(finding, serving)
         self._classify(in_scope, serving)
+
+    def _dispose_of_read(self, read: Read, serving: Serving) -> list[Prepared]:
+        """Record what needs no score; return what does."""
+        master = read.reading.master
+        if master is None or read.reading.out_of_scope is not None:
+            self._record(read)
+            return []
+        prepared = self._prepare(read, master, serving)
+        if prepared is None:
+            return []
+        if self._needs_a_score(prepared):
+            return [prepared]
+        self._record(read, prepared.input_digest)
+        return []
+
+    @contextmanager
+    def _its_own_failure(self, read: Read) -> Iterator[None]:
+        """Let whatever an image provokes here, in the ledger or in our own code, cost that image alone."""
+        try:
+            yield
+        except (OperationalError, InterfaceError):
+            raise
+        except TransientFailure:
+            self._put_off(read.claim)
+        except Exception as error:  # noqa: BLE001 - the edge of one image; its neighbours go on
+            log.error("image_failed", receipt_id=read.claim.receipt_id, **safe_error(error))  # noqa: TRY400
+            self._refused(read, error)
 
     def _prepare(self, read: Read, master: MasterReference, serving: Serving) -> Prepared | None:
         try:
@@ -218,7 +241,8 @@ class Journey:
         for image, found in zip(images, scores, strict=True):
             if found.failed is not None and found.again:
                 self._failed(_spent(image.read, found.failed, "the model failed on this image"))
-            else:
+                continue
+            with self._its_own_failure(image.read):
                 self._record(image.read, image.input_digest, judge(image, found, serving))
 
     def _failed(self, failed: AttemptFailed) -> None:
@@ -229,8 +253,13 @@ class Journey:
         if failed.attempts < self._settings.maximum_attempts:
             self._put_off(failed.claim)
             return
-        reading = Reading(failed.attributes, rejected=failed.reason, detail=failed.detail)
-        self._record(Read(failed.claim, reading, failed.dataset_sha256))
+        read = Read(
+            failed.claim,
+            Reading(failed.attributes, rejected=failed.reason, detail=failed.detail),
+            failed.dataset_sha256,
+        )
+        with self._its_own_failure(read):
+            self._record(read)
 
     def _host_failed(self, failed: HostFailed) -> None:
         """Give a receipt back that met a disk in trouble, as if it had not been started."""
@@ -240,24 +269,19 @@ class Journey:
         self._held.pop(failed.claim.receipt_id, None)
 
     def _record(self, read: Read, input_digest: str | None = None, judgement: Judgement | None = None) -> None:
-        try:
-            self._finish(read.claim, lambda session: record(session, read, input_digest, judgement))
-        except TransientFailure:
-            self._put_off(read.claim)
-        except (OperationalError, InterfaceError):
-            raise
-        except SQLAlchemyError as error:
-            # the ledger refuses what this image says of itself: its own failure, not its neighbours'
-            log.error("record_refused", receipt_id=read.claim.receipt_id, **safe_error(error))  # noqa: TRY400
-            self._refused(read)
+        self._finish(read.claim, lambda session: record(session, read, input_digest, judgement))
 
-    def _refused(self, read: Read) -> None:
+    def _refused(self, read: Read, error: Exception) -> None:
+        """Count the attempt; after the last, quarantine without anything of what the image says of itself."""
         attempts = read.claim.attempts + 1
         if attempts < self._settings.maximum_attempts:
             self._put_off(read.claim)
             return
-        reading = Reading(None, rejected=Rejection.BAD_HEADER, detail="the ledger refuses what the header says")
-        self._finish(read.claim, lambda session: record(session, Read(read.claim, reading, None)))
+        if isinstance(error, (SQLAlchemyError, OverflowError)):
+            reading = Reading(None, rejected=Rejection.BAD_HEADER, detail="the ledger refuses what the header says")
+        else:
+            reading = Reading(None, rejected=Rejection.CRASHED, detail="recording it failed; please report this")
+        self._record(Read(read.claim, reading, None))
 
     def _finish(self, held: Claim, work: Callable[[Session], ReceiptState]) -> None:
         """Commit a receipt's end, then move its file."""

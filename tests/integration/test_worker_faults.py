@@ -28,7 +28,8 @@ from tests.factories import dicom_objects as objects
 from tests.integration import bad_readers
 from tests.integration.worker_kit import Bench, HandClock, always, bench
 from tests.waiting import wait_until
-from worker.stages import Prepared
+from worker.record import record
+from worker.stages import Prepared, Read
 
 POISON = bad_readers.MARK.decode()
 
@@ -119,7 +120,8 @@ def test_a_header_that_ends_its_helper_is_started_three_times_and_no_more(
         good = worker.deliver(objects.phantom())
         run_until_quiet(worker)
         receipt = worker.receipt(bad)
-        assert (receipt.state, receipt.reason, receipt.attempts) == (ReceiptState.QUARANTINED, reason, 3)
+        assert (receipt.state, receipt.reason) == (ReceiptState.QUARANTINED, reason)
+        assert receipt.attempts == small.maximum_attempts
         assert bad_readers.starts(thrice.masters.resolve()) == 3
         # nobody knows whose it is
         assert receipt.study_id is None
@@ -278,6 +280,31 @@ def test_dead_workers_and_then_a_disk_that_refuses_give_no_further_start(
         forget_delays(small_sessions)
         assert worker.run_once() == 1
         assert worker.receipt(receipt_id).state is ReceiptState.QUARANTINED
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(OverflowError("int too large"), "BAD_HEADER"), (ZeroDivisionError(), "CRASHED")]
+)
+def test_what_recording_one_image_raises_costs_that_image_alone(
+    small: Settings,
+    small_sessions: sessionmaker[Session],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    reason: str,
+) -> None:
+    def spoilt(session: Session, read: Read, *rest: object) -> ReceiptState:
+        if read.reading.attributes is not None and read.reading.attributes.accession_number == POISON:
+            raise error
+        return record(session, read, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("worker.pipeline.record", spoilt)
+    with bench(small, small_sessions) as worker:
+        bad, good = worker.deliver(poisoned()), worker.deliver(objects.phantom())
+        run_until_quiet(worker)
+        receipt = worker.receipt(bad)
+        assert (receipt.state, receipt.reason) == (ReceiptState.QUARANTINED, reason)
+        assert receipt.attempts == small.maximum_attempts
+        assert (worker.receipt(good).state, worker.receipt(good).attempts) == (ReceiptState.CLASSIFIED, 1)
 
 
 def test_a_library_may_print(small: Settings, small_sessions: sessionmaker[Session]) -> None:
