@@ -8,6 +8,7 @@ from typing import Final
 
 from core.settings import Settings
 from db.report import ProcessRow, StatusReport
+from db.settling import SILENT_SECONDS
 from db.vocabulary import ProcessKind
 
 # a beat may be late twice, and a busy machine later than that
@@ -67,6 +68,12 @@ def problems(report: StatusReport, settings: Settings, disk: Disk | None) -> lis
         for process in living
         if process.horizon_seconds is not None and process.horizon_seconds > _HORIZON_SECONDS
     ]
+    found += [
+        f"the registrar of the listener {process.listener} on {process.host} died {process.seen_seconds / 60:.0f} min "
+        f"ago and did not come back: what waits in spool/{process.listener}/new is not registered, and no study "
+        f"settles until it is. Start that listener again (LUNGWATCH_LISTENER_NAME={process.listener})."
+        for process in _missing_registrars(report.processes, settings)
+    ]
     if report.champion is None:
         found.append("no model is in service. A worker installs the starter bundle when it first starts.")
     if report.overdue:
@@ -80,6 +87,23 @@ def problems(report: StatusReport, settings: Settings, disk: Disk | None) -> lis
             "the listener refuses with 0xA700. Make room outside the spool."
         )
     return found
+
+
+def _missing_registrars(processes: Sequence[ProcessRow], settings: Settings) -> list[ProcessRow]:
+    """Return registrars that settling waits for though they are long dead.
+
+    A worker would have stood them down if nothing waited in their spools, or if it saw them.
+    """
+    seconds = SILENT_SECONDS + settings.sweep_seconds + _SLACK_SECONDS
+    registrars = [one for one in processes if one.kind is ProcessKind.REGISTRAR]
+    return [
+        one
+        for place, one in enumerate(registrars)
+        if one.stopped_at is None
+        and one.seen_seconds > seconds
+        # newest first: no later one of this listener
+        and all(newer.listener != one.listener for newer in registrars[:place])
+    ]
 
 
 def problems_here(report: StatusReport, settings: Settings, host: str) -> list[str]:

@@ -22,6 +22,11 @@ _PREFIX: Final = "LUNGWATCH_"
 _NOT_SETTINGS: Final = ("LUNGWATCH_TEST_", "LUNGWATCH_SHARED_DATA", "LUNGWATCH_FAILPOINT")
 _MEGABYTE: Final = 1 << 20
 _GIGABYTE: Final = 1 << 30
+_TERABYTE: Final = 1 << 40
+_HOUR: Final = 3600.0
+_DAY: Final = 24 * _HOUR
+# beyond this a time in the ledger could not be reckoned, and nobody means it
+_MONTH: Final = 30 * _DAY
 
 
 class OutsideIntendedUse(StrEnum):
@@ -55,6 +60,7 @@ class Settings(BaseSettings):
         env_file_encoding="utf-8",
         extra="ignore",
         frozen=True,
+        allow_inf_nan=False,
     )
 
     # where things are kept
@@ -85,24 +91,31 @@ class Settings(BaseSettings):
     maximum_pdu_size: int = Field(
         128 * 1024, description="Largest P-DATA PDU we ask for, bytes.", ge=4096, le=_MEGABYTE
     )
-    maximum_message_size: int = Field(128 * _MEGABYTE, description="Largest instance accepted, bytes.", ge=_MEGABYTE)
+    maximum_message_size: int = Field(
+        128 * _MEGABYTE, description="Largest instance accepted, bytes.", ge=_MEGABYTE, le=_TERABYTE
+    )
     check_called_ae_title: bool = Field(
         default=False, description="Reject associations that call us by another AE title."
     )
-    maximum_associations: int = Field(64, description="Associations served at once.", ge=1)
+    maximum_associations: int = Field(64, description="Associations served at once.", ge=1, le=10_000)
     maximum_associations_per_peer: int = Field(
         32,
         description="Associations one address may hold at once; peers behind one NAT or proxy share an address.",
         ge=1,
+        le=10_000,
     )
-    network_timeout: float = Field(60.0, description="Seconds an association may be idle.", gt=0)
+    network_timeout: float = Field(60.0, description="Seconds an association may be idle.", gt=0, le=_HOUR)
     free_space_fraction: float = Field(0.10, description="Refuse (0xA700) below this share of the disk.", ge=0, lt=1)
-    free_space_bytes: int = Field(5 * _GIGABYTE, description="Refuse (0xA700) below this many bytes.", ge=0)
-    drain_timeout: float = Field(30.0, description="Seconds that associations in flight may take after SIGTERM.", gt=0)
+    free_space_bytes: int = Field(
+        5 * _GIGABYTE, description="Refuse (0xA700) below this many bytes.", ge=0, le=1024 * _TERABYTE
+    )
+    drain_timeout: float = Field(
+        30.0, description="Seconds that associations in flight may take after SIGTERM.", gt=0, le=_HOUR
+    )
 
     # registrar
-    registrar_interval: float = Field(0.1, description="Seconds between looks into the spool.", gt=0)
-    registrar_batch: int = Field(500, description="Receipts inserted in one transaction.", ge=1)
+    registrar_interval: float = Field(0.1, description="Seconds between looks into the spool.", gt=0, le=_HOUR)
+    registrar_batch: int = Field(500, description="Receipts inserted in one transaction.", ge=1, le=100_000)
     urgent_ae_titles: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="AE titles of peers whose images are claimed first; unauthenticated text, any peer may use one.",
@@ -123,34 +136,52 @@ class Settings(BaseSettings):
 
     # pixels
     maximum_decoded_bytes: int = Field(
-        512 * _MEGABYTE, description="Header budget: rows x columns x samples x bytes x frames.", ge=_MEGABYTE
+        512 * _MEGABYTE,
+        description="Header budget: rows x columns x samples x bytes x frames.",
+        ge=_MEGABYTE,
+        le=_TERABYTE,
     )
 
     # worker
     batch_size: int = Field(16, description="Receipts claimed at once.", ge=1, le=1024)
-    lease_seconds: float = Field(120.0, description="How long a claim holds without renewal.", gt=0)
+    lease_seconds: float = Field(120.0, description="How long a claim holds without renewal.", gt=0, le=_DAY)
     maximum_attempts: int = Field(3, description="Starts before an image is quarantined.", ge=1, le=10)
-    idle_poll_seconds: float = Field(1.0, description="How often an idle worker looks without a bell.", gt=0)
+    idle_poll_seconds: float = Field(1.0, description="How often an idle worker looks without a bell.", gt=0, le=_HOUR)
     helper_processes: int = Field(1, description="Decode processes a worker.", ge=1, le=64)
-    helper_seconds: float = Field(25.0, description="Wall time one image may take in a helper.", gt=0)
-    helper_cpu_seconds: int = Field(60, description="Processor time a helper may use for one image.", ge=1)
-    helper_memory_bytes: int = Field(3 * _GIGABYTE, description="Address space of a helper.", ge=512 * _MEGABYTE)
-    helper_images: int = Field(500, description="Images after which a helper is replaced.", ge=1)
+    helper_seconds: float = Field(25.0, description="Wall time one image may take in a helper.", gt=0, le=_HOUR)
+    helper_cpu_seconds: int = Field(60, description="Processor time a helper may use for one image.", ge=1, le=86_400)
+    helper_memory_bytes: int = Field(
+        3 * _GIGABYTE, description="Address space of a helper.", ge=512 * _MEGABYTE, le=_TERABYTE
+    )
+    helper_images: int = Field(500, description="Images after which a helper is replaced.", ge=1, le=1_000_000)
     runtime: RuntimeChoice = Field(RuntimeChoice.AUTO, description="auto, litert or keras.")
     runtime_threads: int = Field(1, description="Threads LiteRT uses.", ge=1, le=64)
-    champion_poll_seconds: float = Field(10.0, description="How often a worker asks which model is champion.", gt=0)
-    heartbeat_seconds: float = Field(10.0, description="How often each process writes that it lives.", gt=0)
+    champion_poll_seconds: float = Field(
+        10.0, description="How often a worker asks which model is champion.", gt=0, le=_HOUR
+    )
+    # not longer: `db.single_host` and `status` reckon with it
+    heartbeat_seconds: float = Field(10.0, description="How often each process writes that it lives.", gt=0, le=10)
 
     # decisions
     site_prevalence: float | None = Field(
         None, description="Share of pneumonia among your studies; unset means the training prevalence.", gt=0, lt=1
     )
-    settle_seconds: float = Field(60.0, description="Quiet time after a study's last image before it settles.", ge=0)
-    overdue_seconds: float = Field(900.0, description="Age at which an unfinished image is called overdue.", gt=0)
-    sweep_seconds: float = Field(5.0, description="How often workers settle studies and sweep expired leases.", gt=0)
+    settle_seconds: float = Field(
+        60.0, description="Quiet time after a study's last image before it settles.", ge=0, le=_MONTH
+    )
+    overdue_seconds: float = Field(
+        900.0, description="Age at which an unfinished image is called overdue.", gt=0, le=_MONTH
+    )
+    sweep_seconds: float = Field(
+        5.0, description="How often workers settle studies and sweep expired leases.", gt=0, le=_HOUR
+    )
     audit_share: float = Field(0.02, description="Share of unflagged studies drawn for blind review.", ge=0, le=1)
     audit_flagged_share: float = Field(0.02, description="Share of flagged studies mixed into it.", ge=0, le=1)
-    audit_key: SecretStr = Field(SecretStr("lungwatch"), description="Key of the audit draw; choose your own.")
+    audit_key: SecretStr | None = Field(
+        None,
+        description="Key of the audit draw; unset means a random one, made once and kept in the data directory.",
+        min_length=16,
+    )
     store_patient_name: bool = Field(default=False, description="Keep PatientName (0010,0010) in the ledger.")
 
     # models

@@ -15,6 +15,7 @@ from db.models.receipt import Receipt
 from db.models.study import Study
 from db.queries import flagged_count
 from db.registry import champion
+from db.settling import in_charge
 from db.vocabulary import TERMINAL, Outcome, ProcessKind, ReceiptState
 
 # a process that has been silent for longer is history; one that did not stop in good order stands longer
@@ -88,7 +89,8 @@ class StatusReport:
     champion : ChampionRow or None
         None before the first model was installed.
     processes : tuple of ProcessRow
-        Those seen within a day, or within a week and never stopped; newest first.
+        Those seen within a day, or within a week and never stopped, and however old a registrar that settling
+        waits for; newest first.
     """
 
     at: datetime
@@ -142,9 +144,8 @@ def _counts(session: Session, query: Select[_Word, int], by: InstrumentedAttribu
 
 
 def _processes(session: Session, now: datetime) -> tuple[ProcessRow, ...]:
-    rows = session.execute(
-        select(Heartbeat, ModelVersion.name, ModelVersion.version)
-        .outerjoin(ModelVersion, ModelVersion.id == Heartbeat.model_version_id)
+    recent = (
+        select(Heartbeat.id)
         .where(
             or_(
                 Heartbeat.seen_at > now - _RECENT,
@@ -153,6 +154,12 @@ def _processes(session: Session, now: datetime) -> tuple[ProcessRow, ...]:
         )
         .order_by(Heartbeat.id.desc())
         .limit(_MOST_PROCESSES)
+    )
+    rows = session.execute(
+        select(Heartbeat, ModelVersion.name, ModelVersion.version)
+        .outerjoin(ModelVersion, ModelVersion.id == Heartbeat.model_version_id)
+        .where(or_(Heartbeat.id.in_(recent), in_charge()))
+        .order_by(Heartbeat.id.desc())
     )
     return tuple(
         ProcessRow(

@@ -8,8 +8,9 @@ registered (the registrars' horizons say so) and has been read.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from db.base import database_now
@@ -21,17 +22,20 @@ from db.models.study import Image, Study, StudyRevision
 from db.studies import recompute_outcome
 from db.vocabulary import FLAG_PRIORITY, FlagKind, Outcome, ProcessKind, ReceiptState
 
+# A registrar that lives beats every second, one that died is brought back within half a minute, and a database may be
+# away for a while: one that was not heard of for so long will not come back by itself.
+SILENT_SECONDS: Final = 300.0
+
 # an outcome that must never stand without its flag
 _MUST_BE_FLAGGED = {Outcome.SUSPECTED: FlagKind.SUSPECTED, Outcome.NO_RESULT: FlagKind.NO_RESULT}
 
 
-def known_until(session: Session) -> datetime | None:
-    """Return the time before which everything received has been registered and read, None if there is none.
+def in_charge() -> ColumnElement[bool]:
+    """Select the heartbeats of registrars whose horizon settling waits for.
 
-    It is the earliest of now, the oldest receipt whose study is still unknown,
-    and the horizon of each listener's registrar. A registrar that stopped in
-    good order holds nothing up; one that was killed does until its listener's
-    next one runs, because files may lie in its spool.
+    One that stopped in good order holds nothing up. One that was killed does,
+    because files may lie in its spool: until its listener's next one runs, or
+    a worker finds that nothing waits there (`stand_down`).
     """
     newer = aliased(Heartbeat)
     superseded = (
@@ -39,11 +43,48 @@ def known_until(session: Session) -> datetime | None:
         .where(newer.kind == ProcessKind.REGISTRAR, newer.listener == Heartbeat.listener, newer.id > Heartbeat.id)
         .exists()
     )
-    horizons = session.scalars(
-        select(Heartbeat.horizon).where(
-            Heartbeat.kind == ProcessKind.REGISTRAR, Heartbeat.stopped_at.is_(None), ~superseded
+    return and_(Heartbeat.kind == ProcessKind.REGISTRAR, Heartbeat.stopped_at.is_(None), ~superseded)
+
+
+def silent_registrars(session: Session) -> dict[str, str]:
+    """Return processes in charge of a spool that fell silent, with their listeners."""
+    rows = session.execute(
+        select(Heartbeat.process, Heartbeat.listener).where(
+            in_charge(), Heartbeat.listener.is_not(None), Heartbeat.seen_at < database_now(-SILENT_SECONDS)
         )
-    ).all()
+    )
+    return {row.process: row.listener for row in rows}
+
+
+def stand_down(session: Session, process: str) -> bool:
+    """Let a silent registrar hold up no settling; call after its spool was seen to hold nothing unregistered.
+
+    Returns
+    -------
+    bool
+        False if it has been heard of meanwhile. One that is heard of later is in charge again.
+    """
+    row = session.execute(
+        update(Heartbeat)
+        .where(
+            Heartbeat.process == process,
+            Heartbeat.stopped_at.is_(None),
+            Heartbeat.seen_at < database_now(-SILENT_SECONDS),
+        )
+        .values(stopped_at=database_now())
+        .returning(Heartbeat.id)
+        .execution_options(synchronize_session=False)
+    ).first()
+    return row is not None
+
+
+def known_until(session: Session) -> datetime | None:
+    """Return the time before which everything received has been registered and read, None if there is none.
+
+    It is the earliest of now, the oldest receipt whose study is still unknown,
+    and the horizon of each registrar `in_charge`.
+    """
+    horizons = session.scalars(select(Heartbeat.horizon).where(in_charge())).all()
     unread = session.scalar(
         select(func.min(Receipt.received_at)).where(Receipt.state == ReceiptState.PENDING, Receipt.study_id.is_(None))
     )

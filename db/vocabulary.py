@@ -91,8 +91,11 @@ FLAG_PRIORITY: Final[dict[FlagKind, int]] = {
     FlagKind.UNCERTAIN: 50,
     FlagKind.UNFAMILIAR: 60,
     FlagKind.POOR_IMAGE: 70,
+    # an AUDIT flag has a priority of its own, so that it does not tell: `worker.audit`
     FlagKind.AUDIT: 80,
 }
+# A reader who is to judge blindly may see these beside AUDIT: they tell nothing of the score.
+BLIND_FLAGS: Final = (FlagKind.OVERDUE, FlagKind.CONFLICT, FlagKind.POOR_IMAGE, FlagKind.AUDIT)
 
 
 class Urgency(StrEnum):

@@ -1,22 +1,20 @@
-"""Closing the revisions of quiet studies, and drawing some for blind review."""
+"""Closing the revisions of quiet studies, whatever became of the registrars that settling waits for."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import os
+from contextlib import suppress
 from typing import Final
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import logging
 from core.settings import Settings
-from db.models.flag import Flag
+from core.spool import SUFFIX, BadEntryName, Entry, Spool
 from db.models.study import Study
-from db.settling import due, settle
-from db.vocabulary import FlagKind
-from worker.decide import RaisedFlag
-from worker.flags import raise_flag
+from db.receipts import known
+from db.settling import due, settle, silent_registrars, stand_down
+from worker.audit import audit_key, draw_for_audit
 
 log = logging.get(__name__)
 
@@ -28,41 +26,58 @@ def settle_due(settings: Settings, sessions: sessionmaker[Session]) -> int:
 
     Safe from many workers at once and to repeat: a study that another one
     settled is passed over, and the audit draw is the same whoever draws.
+
+    Raises
+    ------
+    Misconfigured
+        If there is something to settle and the key of the audit draw cannot be used.
     """
+    relieve_registrars(settings, sessions)
     with sessions.begin() as session:
         waiting = due(session, settings.settle_seconds, _BATCH)
     settled = 0
+    key = audit_key(settings) if waiting else b""
     for study_id in waiting:
         with sessions.begin() as session:
             revision = settle(session, study_id, settings.settle_seconds)
             if revision is None:
                 continue
-            draw_for_audit(session, session.get_one(Study, study_id), settings)
+            draw_for_audit(session, session.get_one(Study, study_id), settings, key)
             settled += 1
     if settled:
         log.info("studies_settled", studies=settled)
     return settled
 
 
-def draw_for_audit(session: Session, study: Study, settings: Settings) -> None:
-    """Flag a random share of studies AUDIT, to be read blind; hold the study's lock.
+def relieve_registrars(settings: Settings, sessions: sessionmaker[Session]) -> int:
+    """Stop waiting for registrars that were killed for good and left nothing behind, and return how many.
 
-    The chance is recorded with the flag, so that sensitivity in service can
-    be estimated with inverse-probability weights. Flagged studies are mixed
-    in, because a worklist of nothing but unflagged ones would tell the reader
-    what the model said.
+    One whose listener was renamed or removed never comes back, and would hold
+    up every study. Where files wait in its spool, or this host does not see
+    it, it goes on holding them up, and `status` says so: they may belong to any study.
     """
-    flagged = session.scalar(
-        select(Flag.id)
-        .where(Flag.study_id == study.id, Flag.cleared_at.is_(None), Flag.kind != FlagKind.AUDIT)
-        .limit(1)
-    )
-    share = settings.audit_share if flagged is None else settings.audit_flagged_share
-    if keyed_draw(settings.audit_key.get_secret_value(), study.study_uid, study.revision) < share:
-        raise_flag(session, study, None, RaisedFlag(FlagKind.AUDIT), draw_probability=share)
+    with sessions.begin() as session:
+        silent = silent_registrars(session)
+    relieved = 0
+    for process, listener in silent.items():
+        try:
+            # the files first: one that is registered and moved away meanwhile is only seen to be gone
+            waiting = _entries(Spool(settings.data_dir, listener))
+        except OSError:
+            continue
+        with sessions.begin() as session:
+            if not waiting - known(session, listener, waiting) and stand_down(session, process):
+                log.warning("silent_registrar_relieved", listener=listener)
+                relieved += 1
+    return relieved
 
 
-def keyed_draw(key: str, study_uid: str, revision: int) -> float:
-    """Return a number from 0 to 1, exclusive: unforeseeable without the key, the same for all who have it."""
-    digest = hmac.digest(key.encode(), f"{study_uid}|{revision}".encode(), hashlib.sha256)
-    return int.from_bytes(digest[:8], "big") / 2**64
+def _entries(spool: Spool) -> set[Entry]:
+    entries = set()
+    with os.scandir(spool.new) as found:
+        for file in found:
+            # what the listener did not name is nobody's; `reconcile` tells of it
+            if file.name.endswith(SUFFIX):
+                with suppress(BadEntryName):
+                    entries.add(Entry.parse(file.name))
+    return entries

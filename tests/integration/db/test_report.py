@@ -89,6 +89,16 @@ def test_a_process_that_fell_silent_is_history_after_a_week(sessions: Sessions) 
         assert [process.pid for process in status(session).processes] == [2]
 
 
+def test_a_registrar_that_settling_waits_for_never_is(sessions: Sessions) -> None:
+    with sessions.begin() as session, rows_in(session):
+        HeartbeatFactory(pid=1, seen_at=ago(99 * 86_400), listener="superseded")
+        HeartbeatFactory(pid=2, seen_at=ago(90 * 86_400), listener="renamed")
+        HeartbeatFactory(pid=3, seen_at=ago(90 * 86_400), stopped_at=ago(90 * 86_400), listener="superseded")
+        HeartbeatFactory(pid=4)
+    with sessions() as session:
+        assert [process.pid for process in status(session).processes] == [4, 2]
+
+
 def test_quarantine_lists_newest_first_in_pages(sessions: Sessions) -> None:
     with sessions.begin() as session, rows_in(session):
         numbers = [ReceiptFactory(quarantined=True, reason="A" if number % 2 else "B").id for number in range(5)]

@@ -111,6 +111,31 @@ def test_a_killed_process_is_shown_until_another_takes_its_place(
     assert standing([other, killed], settings) == ([other, killed] if shown else [other])
 
 
+@pytest.mark.parametrize(
+    ("dead", "newer", "missing"),
+    [
+        ({}, {"listener": "other"}, True),
+        ({}, {"listener": "renamed", "host": "elsewhere"}, False),
+        ({"stopped_at": NOW}, {"listener": "other"}, False),
+        # a worker has not looked yet
+        ({"seen_seconds": 305.0}, {"listener": "other"}, False),
+    ],
+)
+def test_a_registrar_that_holds_up_settling_is_named(
+    settings: Settings, dead: dict[str, object], newer: dict[str, object], missing: bool
+) -> None:
+    gone = replace(
+        process(ProcessKind.REGISTRAR, listener="renamed", seen_seconds=600.0, horizon_seconds=600.0), **dead
+    )
+    found = problems(
+        replace(WELL, processes=(process(ProcessKind.REGISTRAR, **newer), WELL.processes[1], gone)), settings, ROOM
+    )
+    assert len(found) == missing
+    if missing:
+        assert "spool/renamed/new" in found[0]
+        assert "LUNGWATCH_LISTENER_NAME=renamed" in found[0]
+
+
 def test_who_lives_or_stopped_in_good_order_is_shown_beside_younger_ones(settings: Settings) -> None:
     both = [process(ProcessKind.WORKER, started_at=NOW + timedelta(seconds=1)), process(ProcessKind.WORKER, pid=8)]
     assert standing(both, settings) == both

@@ -33,11 +33,25 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SITE_PREVALENCE", "1"),
         ("LISTENER_NAME", "../x"),
         ("LOG_LEVEL", "LOUD"),
+        ("AUDIT_KEY", "short"),
+        # a host that beats more rarely would be taken for gone
+        ("HEARTBEAT_SECONDS", "10.5"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"LUNGWATCH_{name}", value)
     with pytest.raises(Misconfigured, match=f"LUNGWATCH_{name}"):
+        load()
+
+
+NUMBERS = [name for name, field in Settings.model_fields.items() if field.annotation in {int, float, float | None}]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e300", "9" * 30])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_number_is_endless_or_absurd(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"LUNGWATCH_{name.upper()}", value)
+    with pytest.raises(Misconfigured, match=f"LUNGWATCH_{name.upper()}: "):
         load()
 
 
@@ -68,7 +82,7 @@ def test_a_misspelt_setting_in_the_file_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_secrets_do_not_show() -> None:
-    secret = "hunter2"
+    secret = "hunter2-hunter2-hunter2"
     settings = Settings(
         broker_url=f"redis://:{secret}@b/0", database_url=f"postgresql://u:{secret}@h/d", audit_key=secret
     )
