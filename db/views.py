@@ -19,14 +19,11 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from db.vocabulary import FLAG_PRIORITY, GOOD_STATES, OUTCOME_PRECEDENCE, FlagKind, Outcome
+from db.vocabulary import BLIND_FLAGS, FLAG_PRIORITY, GOOD_STATES, OUTCOME_PRECEDENCE, FlagKind, Outcome
 
 # in the order they are dropped
 NAMES: Final = ("flagged_result", "study_result")
 DIALECTS: Final = ("postgresql", "sqlite")
-
-# A reader who is to judge blindly may see these beside AUDIT: they tell nothing of the score.
-_BLIND_FLAGS: Final = (FlagKind.OVERDUE, FlagKind.CONFLICT, FlagKind.POOR_IMAGE, FlagKind.AUDIT)
 
 _NOW: Final = {
     # stable within the statement, so that indexes on times serve
@@ -160,9 +157,8 @@ LEFT JOIN model_version m ON m.id = p.model_version_id"""  # noqa: S608 - nothin
 def _flagged_result(dialect: str) -> str:
     now = _NOW[dialect]
     blind = "CASE WHEN v.flags LIKE '%AUDIT%' THEN"
-    shown = sorted(_BLIND_FLAGS, key=lambda kind: FLAG_PRIORITY[kind])
+    shown = sorted(BLIND_FLAGS, key=lambda kind: FLAG_PRIORITY[kind])
     words = " || ".join(f"CASE WHEN v.flags LIKE '%{kind}%' THEN '{kind},' ELSE '' END" for kind in shown)
-    first = " ".join(f"WHEN v.flags LIKE '%{kind}%' THEN {FLAG_PRIORITY[kind]}" for kind in shown)
     hidden = ",\n    ".join(
         f"{blind} NULL ELSE v.{column} END AS {column}"
         for column in ("outcome", "reason", "probability", "threshold", "score", "score_threshold")
@@ -173,7 +169,7 @@ SELECT
     {hidden},
     {blind} rtrim({words}, ',') ELSE v.flags END AS flags,
     {blind} '' ELSE v.annotations END AS annotations,
-    {blind} CASE {first} END ELSE v.priority END AS priority,
+    v.priority,
     {blind} NULL ELSE v.model_version END AS model_version,
     v.received_at, v.last_received_at, v.settled_at, v.revision,
     CAST(NULL AS integer) AS receipt_id

@@ -40,9 +40,7 @@ def replace_image_flags(session: Session, study: Study, image: Image, raised: tu
         raise_flag(session, study, image, RaisedFlag(FlagKind.CONFLICT, "SCOPE"))
 
 
-def raise_flag(
-    session: Session, study: Study, image: Image | None, raised: RaisedFlag, draw_probability: float | None = None
-) -> None:
+def raise_flag(session: Session, study: Study, image: Image | None, raised: RaisedFlag) -> None:
     """Let a flag stand in the study's present revision; one that stands already is left as it is."""
     about = Flag.image_id.is_(None) if image is None else Flag.image_id == image.id
     same_kind = list(session.scalars(select(Flag).where(Flag.study_id == study.id, about, Flag.kind == raised.kind)))
@@ -62,7 +60,6 @@ def raise_flag(
             kind=raised.kind,
             priority=raised.priority,
             reason=raised.reason,
-            draw_probability=draw_probability,
             raised_at=database_now(),
         )
     )

@@ -52,7 +52,9 @@ class Flag(Base):
     image_id: Mapped[int | None] = mapped_column(ForeignKey("image.id"))
     study_revision: Mapped[int]
     kind: Mapped[FlagKind] = mapped_column(Words(FlagKind))
-    priority: Mapped[int] = mapped_column(comment="FLAG_PRIORITY when raised; smaller is sooner.")
+    priority: Mapped[int] = mapped_column(
+        comment="Smaller is sooner: FLAG_PRIORITY of its kind; AUDIT has one that does not tell."
+    )
     reason: Mapped[str | None] = mapped_column(Text(64))
     draw_probability: Mapped[float | None] = mapped_column(
         comment="AUDIT only: the chance this study had of being drawn."

@@ -17,7 +17,7 @@ branch_labels = None
 depends_on = None
 
 # `db.views.digest()` of the views this schema serves
-VIEWS = "e4cc61b1ee75c8e7bfd76832cb3e5936dd61c659aadc317b8152cfa6c919e84b"
+VIEWS = "db3a62d39b824dc6a72cb2168e886f4498345de1d737ede9b76338cf37a4b78e"
 
 _MOMENT: Final = sa.DateTime(timezone=True)
 
@@ -226,7 +226,12 @@ def _flag() -> None:
         sa.Column("image_id", sa.Integer(), nullable=True),
         sa.Column("study_revision", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(32), nullable=False),
-        sa.Column("priority", sa.Integer(), nullable=False, comment="FLAG_PRIORITY when raised; smaller is sooner."),
+        sa.Column(
+            "priority",
+            sa.Integer(),
+            nullable=False,
+            comment="Smaller is sooner: FLAG_PRIORITY of its kind; AUDIT has one that does not tell.",
+        ),
         sa.Column("reason", sa.String(64), nullable=True),
         sa.Column(
             "draw_probability",

@@ -207,11 +207,12 @@ def test_receipts_without_study_are_listed_when_unreadable_or_overdue(session: S
 @pytest.mark.parametrize(
     ("others", "shown", "priority"),
     [
-        ((), ("AUDIT",), FlagKind.AUDIT),
-        ((FlagKind.SUSPECTED, FlagKind.UNCERTAIN), ("AUDIT",), FlagKind.AUDIT),
-        ((FlagKind.NO_RESULT, FlagKind.UNFAMILIAR), ("AUDIT",), FlagKind.AUDIT),
-        ((FlagKind.SUSPECTED, FlagKind.CONFLICT), ("CONFLICT", "AUDIT"), FlagKind.CONFLICT),
-        ((FlagKind.POOR_IMAGE,), ("POOR_IMAGE", "AUDIT"), FlagKind.POOR_IMAGE),
+        ((), ("AUDIT",), FlagKind.UNCERTAIN),
+        # the flags are hidden, the patient's place in the list is kept
+        ((FlagKind.SUSPECTED, FlagKind.UNCERTAIN), ("AUDIT",), FlagKind.SUSPECTED),
+        ((FlagKind.NO_RESULT, FlagKind.UNFAMILIAR), ("AUDIT",), FlagKind.NO_RESULT),
+        ((FlagKind.SUSPECTED, FlagKind.CONFLICT), ("CONFLICT", "AUDIT"), FlagKind.SUSPECTED),
+        ((FlagKind.POOR_IMAGE,), ("POOR_IMAGE", "AUDIT"), FlagKind.UNCERTAIN),
     ],
 )
 def test_a_blind_row_tells_nothing_of_the_score(
@@ -219,7 +220,8 @@ def test_a_blind_row_tells_nothing_of_the_score(
 ) -> None:
     image = ImageFactory(outcome=Outcome.SUSPECTED, reason="X", annotations=["VIEW_PA"])
     PredictionFactory(image=image, probability=0.9)
-    audit = FlagFactory(study_id=image.study_id, kind=FlagKind.AUDIT)
+    drawn = FLAG_PRIORITY[FlagKind.UNCERTAIN]
+    audit = FlagFactory(study_id=image.study_id, kind=FlagKind.AUDIT, priority=drawn)
     for kind in others:
         FlagFactory(study_id=image.study_id, kind=kind)
     row = _flagged(session, image.study_id)
