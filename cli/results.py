@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli.ledger import open_ledger
-from cli.output import console, notes, print_csv, print_json, say, table
+from cli.output import console, likelihood, notes, print_csv, print_json, say, table
 from core.clock import SystemClock
 from db.queries import ResultRow
 from db.queries import results as query_results
@@ -81,7 +81,7 @@ def _cells(row: ResultRow) -> tuple[object, ...]:
         row.patient_id,
         row.study_date,
         f"{outcome} ({row.reason})" if row.reason else outcome,
-        row.probability,
+        likelihood(row.probability),
         row.threshold,
         row.flags,
         row.annotations,

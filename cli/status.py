@@ -18,6 +18,7 @@ from core.errors import ExitCode
 from core.settings import Settings, load
 from db.report import StatusReport
 from db.report import status as query_status
+from db.vocabulary import ProcessKind
 from dicom_listener.disk import Watermark
 
 
@@ -33,8 +34,9 @@ def status(
 ) -> None:
     """Show processes, work, results, model and disk on one screen. Exit code 1 while something is wrong.
 
-    Wrong is: no registrar or no worker, one that says it has a problem, registration that lags, overdue images, no
-    model in service, free space under the watermark. Quarantined images and flagged studies are work, not faults.
+    Wrong is: this host's listener does not answer a C-ECHO, no registrar or no worker, one that says it has a problem,
+    registration that lags, overdue images, no model in service, free space under the watermark. Quarantined images
+    and flagged studies are work, not faults.
     """
     if listener:
         _answer(_ask_listener(), as_json=as_json)
@@ -46,12 +48,26 @@ def status(
         _answer(problems_here(report, settings, socket.gethostname()), as_json=as_json)
     disk = measure(settings)
     wrong = problems(report, settings, disk)
+    if _listens_here(report, settings):
+        # a listener that hangs writes no heartbeat that would stop: it has to be asked
+        wrong += _ask_listener()
     if as_json:
         verdict = {"well": not wrong, "problems": wrong, "disk": None if disk is None else asdict(disk)}
         print_json(verdict | asdict(report))
     else:
         _show(console(), report, settings, disk, wrong)
     raise typer.Exit(ExitCode.FINDING if wrong else ExitCode.FINE)
+
+
+def _listens_here(report: StatusReport, settings: Settings) -> bool:
+    """Whether the registrar of this very listener lives on this host, and so its listener should."""
+    here = socket.gethostname()
+    return any(
+        process.kind is ProcessKind.REGISTRAR
+        and (process.host, process.listener) == (here, settings.listener_name)
+        and alive(process, settings)
+        for process in report.processes
+    )
 
 
 def _ask_listener() -> list[str]:
@@ -93,7 +109,7 @@ def _show(out: Console, report: StatusReport, settings: Settings, disk: Disk | N
     waiting = "" if report.oldest_pending_seconds is None else f", the oldest for {report.oldest_pending_seconds:.0f} s"
     model = report.champion
     rows: list[tuple[str, object]] = [
-        ("Acknowledged", f"{report.acknowledged} = {report.terminal} terminal + {report.pending} pending{waiting}"),
+        ("Registered", f"{report.acknowledged} = {report.terminal} terminal + {report.pending} pending{waiting}"),
         ("Terminal", _counts({state: count for state, count in report.receipts.items() if state.value != "PENDING"})),
         ("Quarantined", _counts(report.quarantined)),
         ("Studies", f"{_counts(report.studies)}; {report.unsettled} not settled"),

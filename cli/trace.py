@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from cli.ledger import open_ledger
-from cli.output import console, facts, notes, print_json, printable, say, shown, table
+from cli.output import console, facts, likelihood, notes, print_json, printable, say, shown, table
 from core.errors import ExitCode
 from db.story import ImageStory, StudyStory
 from db.story import trace as query_trace
@@ -19,7 +19,7 @@ _PREDICTION: Final = (
     "Runtime",
     "Outcome",
     "Score",
-    "Threshold",
+    "Score threshold",
     "Probability",
     "Prevalence",
     "Input",
@@ -130,7 +130,7 @@ def _tell_image(out: Console, image: ImageStory) -> None:
                 one.outcome,
                 one.score,
                 one.threshold,
-                one.probability,
+                likelihood(one.probability),
                 one.prevalence,
                 one.input_digest[:12],
             )

@@ -116,7 +116,7 @@ def _current(connection: Connection) -> str | None:
 def _refuse_newer(script: ScriptDirectory, current: str | None) -> None:
     known = {revision.revision for revision in script.walk_revisions()}
     if current is not None and current not in known:
-        message = f"the ledger's schema ({current}) is newer than this program; install the Lungwatch that made it"
+        message = f"the ledger's schema ({current}) is not one this program knows; install the Lungwatch that made it"
         raise Misconfigured(message)
 
 

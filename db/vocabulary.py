@@ -45,7 +45,7 @@ class IllegalMove(LungwatchError):
 def check_move(old: ReceiptState, new: ReceiptState) -> None:
     """Raise `IllegalMove` unless `new` may follow `old`."""
     if new not in LEGAL_MOVES[old]:
-        message = f"a receipt that is {old} cannot become {new}; see db/vocabulary.py"
+        message = f"a receipt that is {old} cannot become {new}; only one in quarantine can be put back to work"
         raise IllegalMove(message)
 
 

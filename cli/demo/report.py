@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cli.demo.account import Account
 from cli.demo.sheet import headline
-from cli.output import printable
+from cli.output import likelihood, printable
 from db.vocabulary import Outcome, ReceiptState
 
 _STYLES: Final = {
@@ -95,7 +95,7 @@ def _cells(number: int, account: Account) -> list[Text]:
             str(receipt.state) if receipt else account.answer.why or "missing", style="red" if account.problem else ""
         ),
         Text(outcome, style=_STYLES.get(outcome, "")),  # type: ignore[call-overload]
-        Text(f"{own.probability:.3f}" if own and own.probability is not None else ""),
+        Text(likelihood(own.probability) if own else ""),
         Text(", ".join(own.flags) if own else ""),
         Text(", ".join(remarks)),
         Text(f"{seconds:.1f} s" if seconds is not None else ""),

@@ -254,3 +254,17 @@ def test_no_ledger_at_all_is_not_made_by_looking(data: Path) -> None:
     assert done.returncode == 2
     assert "there is no ledger" in done.stderr
     assert not (data / "lungwatch.db").exists()
+
+
+def test_status_says_that_the_listener_hangs(data: Path) -> None:
+    with Serving(data) as serving:
+        wait_until(lambda: serving.json("status")["well"], 60, "all is well")
+        server = wait_until(lambda: serving.find("server"), 30, "the association server")
+        server.suspend()
+        try:
+            done = serving.run("status", "--json")
+            assert done.returncode == 1
+            assert any("listener at" in problem for problem in json.loads(done.stdout)["problems"])
+        finally:
+            server.resume()
+        assert serving.run("status").returncode == 0
