@@ -121,7 +121,7 @@ def test_a_header_that_ends_its_helper_is_started_three_times_and_no_more(
         run_until_quiet(worker)
         receipt = worker.receipt(bad)
         assert (receipt.state, receipt.reason) == (ReceiptState.QUARANTINED, reason)
-        assert receipt.attempts == small.maximum_attempts
+        assert receipt.attempts == 3
         assert bad_readers.starts(thrice.masters.resolve()) == 3
         # nobody knows whose it is
         assert receipt.study_id is None
