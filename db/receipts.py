@@ -33,7 +33,7 @@ class NewReceipt:
     size : int
         Bytes of the Part 10 file.
     received_at : datetime
-        When the file became durable; aware.
+        When the file became durable; aware. One ahead of the database's clock is taken for its now.
     peer : str or None
         Sending AE title, printable, at most 16 characters.
     urgency : Urgency
@@ -80,6 +80,7 @@ def register(session: Session, receipts: Iterable[NewReceipt], overdue_seconds: 
     # one order for all, or two registrars of one spool would deadlock on PostgreSQL
     ordered = sorted(receipts, key=lambda new: new.entry)
     inserted = 0
+    now = session.scalars(select(database_now())).one()
     for start in range(0, len(ordered), _ROWS_A_STATEMENT):
         rows = [
             {
@@ -90,9 +91,10 @@ def register(session: Session, receipts: Iterable[NewReceipt], overdue_seconds: 
                 "sha256": new.entry.sha256,
                 "size": new.size,
                 "peer": new.peer,
-                "received_at": new.received_at,
+                # settling and OVERDUE reckon by the database's clock
+                "received_at": _past(new.received_at, now),
                 "registered_at": database_now(),
-                "due_at": new.received_at + timedelta(seconds=overdue_seconds),
+                "due_at": _past(new.received_at, now) + timedelta(seconds=overdue_seconds),
                 "urgency": URGENCY_RANK[new.urgency],
                 "state": ReceiptState.PENDING,
                 "attempts": 0,
@@ -102,6 +104,11 @@ def register(session: Session, receipts: Iterable[NewReceipt], overdue_seconds: 
         statement = insert(session, Receipt).values(rows).on_conflict_do_nothing().returning(Receipt.id)
         inserted += len(session.execute(statement).all())
     return inserted
+
+
+def _past(received_at: datetime, now: datetime) -> datetime:
+    # a time without zone is refused where it is stored
+    return received_at if received_at.tzinfo is None else min(received_at, now)
 
 
 def known(session: Session, listener: str, entries: Iterable[Entry]) -> set[Entry]:

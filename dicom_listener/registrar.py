@@ -16,11 +16,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import Clock, SystemClock
-from core.errors import Misconfigured, TransientFailure
+from core.errors import Misconfigured
 from core.failpoints import reach
 from core.files import make_directories
 from core.logging import get, safe_error
@@ -43,6 +42,7 @@ LOCK: Final = "registrar.lock"
 _BEAT_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 1.0
 _SWEEP_SECONDS: Final = 600.0
+_RARELY_SECONDS: Final = 60.0
 
 _log = get(__name__)
 
@@ -73,6 +73,9 @@ class Registrar:
         self._beaten = float("-inf")
         self._horizon: datetime | None = None
         self._remembers = False
+        # entries of the last pass that could not be described
+        self._left = 0
+        self._rarely = Rarely(_RARELY_SECONDS, clock.monotonic)
 
     def register_new(self) -> int:
         """Register everything that lies in ``new/``.
@@ -96,13 +99,14 @@ class Registrar:
         listing = self._arrivals.look()
         if listing is not None:
             arrived = self._unknown(listing.arrived)
-            inserted = 0
+            inserted = self._left = 0
             for start in range(0, len(arrived), self._settings.registrar_batch):
                 inserted += self._register(arrived[start : start + self._settings.registrar_batch])
             # after a crash of ours these may be registered before but not yet rung for
             if listing.arrived:
                 self._ring()
-            self._horizon = listing.horizon
+            if not self._left:
+                self._horizon = listing.horizon
             self._remembers = True
             if inserted:
                 _log.info("receipts_registered", receipts=inserted)
@@ -130,18 +134,28 @@ class Registrar:
         return inserted
 
     def _describe(self, entry: Entry) -> receipts.NewReceipt | None:
-        path = self._spool.path(entry)
         try:
-            facts = path.stat()
+            return self._read(entry)
         except FileNotFoundError:
             # a worker has it already, so it has a receipt, or somebody took it away, which reconcile will say
             return None
+        except Exception as error:  # noqa: BLE001 - one entry must not stop the others
+            # the horizon stays behind it: no study settles without it
+            self._left += 1
+            self._rarely.warning(_log, "entry_not_described", listener=self._spool.listener, **safe_error(error))
+            return None
+
+    def _read(self, entry: Entry) -> receipts.NewReceipt:
+        path = self._spool.path(entry)
+        facts = path.stat()
+        # a clock that was wrong may have left any time; one ahead of us would put off both settling and OVERDUE
+        received = max(0.0, min(facts.st_mtime, self._clock.now().timestamp()))
         peer = read_sending_ae_title(path)
         return receipts.NewReceipt(
             entry=entry,
             listener=self._spool.listener,
             size=facts.st_size,
-            received_at=datetime.fromtimestamp(facts.st_mtime, UTC),
+            received_at=datetime.fromtimestamp(received, UTC),
             peer=peer,
             urgency=Urgency.URGENT if peer in self._settings.urgent_ae_titles else Urgency.ROUTINE,
         )
@@ -151,11 +165,18 @@ class Registrar:
         if not at_once and now - self._beaten < min(_BEAT_SECONDS, self._settings.heartbeat_seconds):
             return
         with self._sessions.begin() as session:
-            self._heart.beat(session, horizon=self._horizon)
+            self._heart.beat(session, horizon=self._horizon, problem=self._problem())
         self._beaten = now
 
+    def _problem(self) -> str | None:
+        if not self._left:
+            return None
+        return f"cannot read {self._left} of the files in spool/{self._spool.listener}/new; see its log"
+
     def sign_off(self) -> None:
-        """Write that the registrar stopped in good order."""
+        """Write that the registrar stopped in good order, unless something is left: settling must wait for that."""
+        if self._left:
+            return
         with self._sessions.begin() as session:
             self._heart.stop(session)
 
@@ -192,7 +213,7 @@ def run(settings: Settings, stop: threading.Event, clock: Clock | None = None) -
         If the database's URL is wrong or the spool's directory cannot be made.
     """
     clock = clock or SystemClock()
-    rarely = Rarely(60.0, clock.monotonic)
+    rarely = Rarely(_RARELY_SECONDS, clock.monotonic)
     engine = make_engine(settings)
     spool = Spool(settings.data_dir, settings.listener_name)
 
@@ -248,8 +269,7 @@ def _run(  # noqa: PLR0917 - what `run` has put together
                 swept = clock.monotonic()
             if last:
                 registrar.sign_off()
-        except (SQLAlchemyError, TransientFailure, Misconfigured, OSError) as error:
-            # nothing is lost by waiting: the files stay where they are
+        except Exception as error:  # noqa: BLE001 - the edge: nothing is lost by waiting, the files stay where they are
             rarely.warning(_log, "registration_waits", **safe_error(error))
             checked, pause = False, _WAIT_SECONDS
         if last:

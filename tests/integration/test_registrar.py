@@ -6,8 +6,10 @@ import os
 import signal
 import sqlite3
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -15,6 +17,7 @@ from redis import Redis
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+from structlog.testing import capture_logs
 
 from core.celery import Queue
 from core.clock import SystemClock
@@ -27,9 +30,10 @@ from db.models.model import Heartbeat
 from db.models.receipt import Receipt
 from db.vocabulary import ProcessKind, ReceiptState
 from dicom_listener import file_meta
+from dicom_listener.arrivals import Arrivals
 from dicom_listener.bell import MOST_WAITING
 from dicom_listener.instance_file import SpoolWriter
-from dicom_listener.registrar import LOCK, Registrar
+from dicom_listener.registrar import LOCK, Registrar, run
 from tests import servers
 from tests.peers.data_sets import CR_STORAGE, EXPLICIT, data_set, new_uid
 from tests.peers.listener import ListenerProcess, registrar
@@ -148,6 +152,44 @@ class TestOnePass:
         one.sign_off()
         with sessions() as session:
             assert session.scalars(select(Heartbeat)).one().stopped_at is not None
+
+    def test_a_clock_that_was_wrong_leaves_no_time_ahead(
+        self, one: Registrar, ledger_settings: Settings, sessions: sessionmaker[Session]
+    ) -> None:
+        spool = Spool(ledger_settings.data_dir, "listener")
+        now = time.time()
+        for entry, left in zip(put(ledger_settings, 3), (now + 365 * 86_400, 2.0**37, -1e9), strict=True):
+            os.utime(spool.path(entry), (left, left))
+        assert one.register_new() == 3
+        for receipt in rows(sessions):
+            assert receipt.received_at <= datetime.now(UTC)
+            assert (receipt.due_at - receipt.received_at).total_seconds() == ledger_settings.overdue_seconds
+
+    def test_an_entry_that_cannot_be_described_stops_no_other_and_no_study_settles_without_it(
+        self, one: Registrar, ledger_settings: Settings, sessions: sessionmaker[Session]
+    ) -> None:
+        assert one.register_new() == 0
+        with sessions() as session:
+            before = session.scalars(select(Heartbeat)).one().horizon
+        bad, good = put(ledger_settings, 2)
+        path = Spool(ledger_settings.data_dir, "listener").path(bad)
+        path.unlink()
+        path.symlink_to(path)
+        assert one.register_new() == 1
+        assert [receipt.entry for receipt in rows(sessions)] == [good.name]
+        one.sign_off()
+        with sessions() as session:
+            beat = session.scalars(select(Heartbeat)).one()
+        assert (beat.horizon, beat.stopped_at) == (before, None)
+        assert "1 of the files in spool/listener/new" in (beat.problem or "")
+        path.unlink()
+        put(ledger_settings, 1)
+        assert one.register_new() == 1
+        one.sign_off()
+        with sessions() as session:
+            beat = session.scalars(select(Heartbeat)).one()
+        assert (beat.problem, beat.stopped_at is None) == (None, False)
+        assert (beat.horizon or before) > before
 
     def test_foreign_files_are_left_and_the_rest_is_registered(self, one: Registrar, ledger_settings: Settings) -> None:
         new = Spool(ledger_settings.data_dir, "listener").new
@@ -316,6 +358,32 @@ def test_killed_at_a_step_nothing_is_lost_or_doubled(
         registered(migrated, 5)
         assert sorted(receipt.entry for receipt in rows(migrated)) == [entry.name for entry in entries]
         assert process.terminate() == 0
+
+
+def test_a_pass_that_fails_for_any_reason_is_tried_again(
+    settings: Settings, migrated: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, entries = threading.Event(), put(settings, 1)
+    failures = iter([OverflowError("patient^name"), ZeroDivisionError()])
+    look = Arrivals.look
+
+    def fail_at_first(arrivals: Arrivals) -> object:
+        for failure in failures:
+            raise failure
+        return look(arrivals)
+
+    monkeypatch.setattr(Arrivals, "look", fail_at_first)
+    with ThreadPoolExecutor(1) as pool, capture_logs() as logs:
+        running = pool.submit(run, settings, stop)
+        try:
+            registered(migrated, 1)
+        finally:
+            stop.set()
+        running.result(timeout=20)
+    assert rows(migrated)[0].entry == entries[0].name
+    said = [line for line in logs if line["event"] == "registration_waits"]
+    assert [line["error"] for line in said] == ["OverflowError"]
+    assert "patient" not in str(logs)
 
 
 def test_one_registrar_a_spool(settings: Settings, migrated: sessionmaker[Session]) -> None:

@@ -88,6 +88,14 @@ def test_both_databases_refuse_the_same_text(sessions: Sessions, peer: str) -> N
     assert peer not in str(caught.value)
 
 
+def test_a_time_ahead_of_the_databases_clock_is_taken_for_its_now(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        register(session, new_receipts(1, received_at=ago(-3600)), 900)
+        receipt = session.scalars(select(Receipt)).one()
+        assert receipt.received_at <= receipt.registered_at
+        assert (receipt.due_at - receipt.received_at).total_seconds() == 900
+
+
 def test_a_naive_time_is_refused(sessions: Sessions) -> None:
     (new,) = new_receipts(1, received_at=datetime(2026, 1, 1))  # noqa: DTZ001 - what is refused
     with pytest.raises(StatementError, match="naive"), sessions.begin() as session:
