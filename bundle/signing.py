@@ -89,9 +89,13 @@ def trusted_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
     """
     keys = [public_key(RELEASE_KEY)]
     if settings.trusted_keys_dir is not None:
-        if not settings.trusted_keys_dir.is_dir():
-            raise Misconfigured(f"LUNGWATCH_TRUSTED_KEYS_DIR is no directory: {settings.trusted_keys_dir}")
-        keys += [public_key(path) for path in sorted(settings.trusted_keys_dir.glob("*.pem"))]
+        try:
+            # not glob, which takes a directory that may not be read for an empty one
+            found = sorted(path for path in settings.trusted_keys_dir.iterdir() if path.suffix == ".pem")
+        except OSError as error:
+            message = f"LUNGWATCH_TRUSTED_KEYS_DIR cannot be read: {settings.trusted_keys_dir} ({error.strerror})"
+            raise Misconfigured(message) from None
+        keys += [public_key(path) for path in found]
     if settings.signing_key_file is not None:
         keys.append(private_key(settings).public_key())
     return tuple(keys)

@@ -7,6 +7,7 @@ and no broken optional part can take it away.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,6 +18,9 @@ from typer.core import TyperCommand, TyperGroup
 
 from cli.errors import epilog, report
 from core.errors import ExitCode
+
+# group may read, others nothing; also for what libraries create (SQLite and its journals, beat's schedule)
+_OTHERS: Final = 0o027
 
 Panel = Literal["Run", "Look", "Model", "Administer"]
 
@@ -149,6 +153,8 @@ def run(arguments: list[str]) -> int:
 
 def main() -> None:
     """Entry point of the installed `lungwatch` script."""
+    # what we write is about patients: nothing is for others, and a stricter umask stays
+    os.umask(os.umask(_OTHERS) | _OTHERS)
     sys.exit(run(sys.argv[1:]))
 
 

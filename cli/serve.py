@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ from core.logging import configure, get
 from core.settings import Settings, load
 from db.base import make_engine, sqlite_path
 from db.migrate import check, upgrade
-from db.single_host import refuse_second_host
+from db.single_host import wait_for_sole_use
 from dicom_listener.announcement import Address
 from dicom_listener.binding import bind
 
@@ -101,7 +102,7 @@ def prepare_ledger(settings: Settings) -> None:
     try:
         if engine.dialect.name == "sqlite":
             upgrade(engine)
-            refuse_second_host(engine)
+            wait_for_sole_use(engine, threading.Event().wait)
         else:
             check(engine)
     finally:

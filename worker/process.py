@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import Engine as DatabaseEngine
 
+from bundle.signing import trusted_keys
 from core import celery, logging
 from core.clock import SystemClock
 from core.errors import TransientFailure
@@ -15,8 +16,9 @@ from core.settings import Settings
 from core.signals import StopSignals
 from db.base import make_engine, make_sessions
 from db.migrate import check
-from db.single_host import refuse_second_host
+from db.single_host import wait_for_sole_use
 from worker import serving, tasks
+from worker.audit import audit_key
 from worker.backoff import backoff
 from worker.champion import ChampionWatch
 from worker.doorbell import Doorbell, start_embedded_beat
@@ -42,12 +44,16 @@ def run(settings: Settings, *, beat: bool = False) -> int:
     Raises
     ------
     Misconfigured
-        If the ledger's schema is missing or not this program's.
+        If a configured key cannot be read, the ledger's schema is missing or not this program's, or SQLite is in use
+        on another host.
     """
+    # refused here, not at the first bundle that needs it
+    trusted_keys(settings)
     signals = StopSignals()
     database = make_engine(settings)
     if not wait_for_schema(database, signals):
         return 0
+    audit_key(settings)
     stopping, bell = threading.Event(), threading.Event()
     sessions = make_sessions(database)
     lanes = Lanes(settings)
@@ -99,7 +105,8 @@ def wait_for_schema(database: DatabaseEngine, signals: StopSignals) -> bool:
     for pause in backoff(0.5, 10.0):
         try:
             check(database)
-            refuse_second_host(database)
+            if not wait_for_sole_use(database, signals.wait):
+                return False
         except TransientFailure as error:
             log.warning("ledger_awaited", **safe_error(error))
             if signals.wait(pause):

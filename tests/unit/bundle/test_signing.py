@@ -50,5 +50,9 @@ def test_keys_that_cannot_be_used_are_named(make_settings: Make, tmp_path: Path)
         private_key(make_settings(signing_key_file=write_public(make_key(), tmp_path / "public.pem")))
     with pytest.raises(Misconfigured, match="no Ed25519 public key"):
         trusted_keys(make_settings(trusted_keys_dir=tmp_path))
-    with pytest.raises(Misconfigured, match="is no directory"):
-        trusted_keys(make_settings(trusted_keys_dir=tmp_path / "none"))
+    for place in (tmp_path / "none", wrong):
+        with pytest.raises(Misconfigured, match="LUNGWATCH_TRUSTED_KEYS_DIR cannot be read"):
+            trusted_keys(make_settings(trusted_keys_dir=place))
+    (tmp_path / "keys" / "unreadable.pem").mkdir(parents=True)
+    with pytest.raises(Misconfigured, match=r"unreadable\.pem cannot be read"):
+        trusted_keys(make_settings(trusted_keys_dir=tmp_path / "keys"))
