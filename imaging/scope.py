@@ -157,8 +157,10 @@ def _is_for_processing(dataset: Dataset) -> bool:
 def _judge_body_part(dataset: Dataset, rules: ScopeRules) -> tuple[ScopeReason | None, Annotation | None]:
     body_part = normalise(text(dataset, "BodyPartExamined"))
     regions = items(dataset, "AnatomicRegionSequence")
-    if body_part in rules.chest_synonyms or any(_is_chest(region, rules) for region in regions):
-        return None, None
+    says = [body_part in rules.chest_synonyms] if body_part else []
+    says += [_is_chest(region, rules) for region in regions]
+    if any(says):
+        return None, None if all(says) else Annotation.CONTRADICTING_BODY_PART
     if not body_part and not regions and _described_as_chest(dataset, rules):
         return None, Annotation.UNKNOWN_BODY_PART
     return ScopeReason.BODY_PART, None

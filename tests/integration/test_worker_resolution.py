@@ -569,3 +569,21 @@ def test_two_workers_on_one_ledger_dispose_of_each_receipt_once(
         assert not list((small.data_dir / "spool").rglob("*.dcm"))
         entries = [Entry.parse(one.receipt(receipt).entry) for receipt in receipts]
         assert all(stored_path(small.data_dir, entry).exists() for entry in entries)
+
+
+def test_nul_in_text_reaches_both_databases_alike(worker: Bench) -> None:
+    # PostgreSQL refuses NUL where SQLite takes it: poison in production alone
+    receipt = worker.deliver(objects.with_nul_in_text(seed="nul"))
+    worker.run()
+    assert worker.receipt(receipt).state is ReceiptState.CLASSIFIED
+    study = worker.study()
+    assert (study.accession_number, study.outcome) == ("AB", Outcome.SUSPECTED)
+
+
+def test_an_unknown_character_set_is_no_obstacle_and_is_said(worker: Bench) -> None:
+    receipt = worker.deliver(objects.unknown_character_set_file(seed="characters"))
+    worker.run()
+    assert worker.receipt(receipt).state is ReceiptState.CLASSIFIED
+    assert "UNKNOWN_CHARACTER_SET" in worker.images()[0].annotations
+    (row,) = results(worker)
+    assert "UNKNOWN_CHARACTER_SET" in row.annotations

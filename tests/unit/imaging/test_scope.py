@@ -126,6 +126,13 @@ def test_another_region_code() -> None:
     assert decide(dataset).reason is ScopeReason.BODY_PART
 
 
+@pytest.mark.parametrize(("body_part", "region"), [("HAND", code("816094009")), ("CHEST", code("85562004"))])
+def test_a_header_that_contradicts_itself_is_marked(body_part: str, region: Dataset) -> None:
+    dataset = plain(body_part=body_part)
+    dataset.AnatomicRegionSequence = [region]
+    assert decide(dataset) == ScopeDecision(None, (Annotation.CONTRADICTING_BODY_PART,))
+
+
 @pytest.mark.parametrize("keyword", ["SeriesDescription", "ProtocolName", "StudyDescription"])
 def test_a_silent_body_part_is_looked_for_in_descriptions(keyword: str) -> None:
     dataset = plain(body_part=None)
