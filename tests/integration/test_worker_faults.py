@@ -358,13 +358,14 @@ def test_a_lost_lease_drops_the_result(small: Settings, small_sessions: sessionm
 
 
 def test_a_slow_batch_keeps_its_leases(small_sessions: sessionmaker[Session], small: Settings) -> None:
-    brief = small.model_copy(update={"lease_seconds": 1.0})
+    # twice as long in all as a lease, each step far shorter than one, on a busy machine too
+    brief = small.model_copy(update={"lease_seconds": 4.0})
     with bench(brief, small_sessions) as worker:
-        receipts = [worker.deliver(objects.phantom()) for _ in range(5)]
+        receipts = [worker.deliver(objects.phantom()) for _ in range(8)]
         stolen: list[int] = []
 
         def slowly(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-            time.sleep(0.4)
+            time.sleep(1.0)
             with small_sessions.begin() as session:
                 stolen.extend(one.receipt_id for one in claim(session, 10, 60))
             return always(0.1)(inputs)
