@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import TransientFailure
 from core.settings import Settings
-from db.base import make_engine, make_sessions
+from db.base import make_sessions
 from db.claims import claim
-from db.migrate import upgrade
 from db.models.receipt import Receipt
 from db.vocabulary import Outcome, ReceiptState
 from tests.factories import dicom_objects as objects
@@ -40,16 +39,8 @@ def small(make_settings: Callable[..., Settings]) -> Settings:
 
 
 @pytest.fixture
-def ledger(small: Settings) -> Iterator[Engine]:
-    engine = make_engine(small)
-    upgrade(engine)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def small_sessions(ledger: Engine) -> sessionmaker[Session]:
-    return make_sessions(ledger)
+def small_sessions(sqlite_engine: Engine) -> sessionmaker[Session]:
+    return make_sessions(sqlite_engine)
 
 
 def poisoned() -> Dataset:
@@ -160,10 +151,10 @@ def spoil_masters(settings: Settings) -> Callable[[], object]:
 
 
 def test_masters_that_cannot_be_written_cost_no_attempt_however_often(
-    make_settings: Callable[..., Settings], ledger: Engine
+    make_settings: Callable[..., Settings], sqlite_engine: Engine
 ) -> None:
     settings = make_settings(maximum_attempts=2)
-    sessions, clock = make_sessions(ledger), HandClock()
+    sessions, clock = make_sessions(sqlite_engine), HandClock()
     mend = spoil_masters(settings)
     with bench(settings, sessions, clock=clock) as worker:
         receipts = [worker.deliver(objects.phantom()) for _ in range(3)]
