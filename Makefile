@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types imports unit originals starter lock audit clean
+.PHONY: help setup demo test lint types imports unit originals bench-listener fuzz soak conformance starter lock audit clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -36,21 +36,35 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports
 
+# three on two cores: the tests wait for deadlines, databases and peers as much as they compute
 unit: setup
-	$(BIN)/pytest --numprocesses 2 --dist worksteal
+	$(BIN)/pytest --numprocesses 3 --dist worksteal
 
 originals: setup ## all public originals on every set-up, with kills; needs LUNGWATCH_SHARED_DATA
 	$(BIN)/pytest -m originals --numprocesses 2 --dist worksteal
 
+bench-listener: setup ## our listener beside pynetdicom, storescp, Orthanc and the floor; ten to twelve minutes on a quiet machine
+	$(BIN)/python -m bench.listener $(BENCH)
+
+fuzz: setup ## mutated sessions against the listener for 10 minutes; FUZZ="--minutes 30 --seed 5", FUZZ="--replay FILE"
+	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+soak: setup ## honest and hostile peers, kills and a restart for 10 minutes, every instance accounted for; SOAK="--minutes 60"
+	$(BIN)/python -m bench.soak $(SOAK)
+
+conformance: setup ## bring docs/conformance.md up to date with the tables in the code
+	$(BIN)/python -m tests.tools.conformance
+
 starter: setup ## train the starter bundle anew; needs DATA, VERSION and KEY, the release key (docs/model-card.md)
 	@test -n "$(DATA)" -a -n "$(VERSION)" -a -n "$(KEY)" || { echo "say make starter DATA=chest_xray.zip VERSION=2 KEY=release_key.pem"; exit 1; }
-	LUNGWATCH_SIGNING_KEY_FILE=$(KEY) $(BIN)/lungwatch train regularised --data $(DATA) --out $(VERSION).bundle --name seed-regularised --version $(VERSION)
+	LUNGWATCH_SIGNING_KEY_FILE=$(KEY) $(BIN)/lungwatch train augmented --data $(DATA) --out $(VERSION).bundle --name seed-regularised --version $(VERSION)
 	@echo "Replace bundle/starter by $(VERSION).bundle, run make test, commit."
 
 lock: ## resolve the requirements anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --extra postgres --output-file requirements/runtime.txt
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --extra postgres --extra gpu --output-file requirements/gpu.txt
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --extra postgres --extra dev --output-file requirements/dev.txt
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --extra postgres --extra train --output-file requirements/train.txt
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --extra postgres --extra train --extra gpu --output-file requirements/gpu.txt
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --extra postgres --extra train --extra dev --output-file requirements/dev.txt
 
 audit: setup ## known vulnerabilities in the locked requirements
 	$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements/runtime.txt

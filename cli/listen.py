@@ -16,6 +16,7 @@ from core.logging import configure, get
 from core.settings import Settings, load
 from dicom_listener import announcement
 from dicom_listener.announcement import Address
+from dicom_listener.binding import check_ports
 
 # beyond what the listener grants its associations; a registrar whose database hangs is killed, which loses nothing
 _GRACE_SECONDS: Final = 5.0
@@ -34,6 +35,7 @@ def listen() -> None:
     settings = load()
     configure(settings)
     prepare_data(settings)
+    check_ports(settings)
 
     def listening(address: Address) -> None:
         _log.info("listening", port=address.port, ae_title=address.ae_title)
@@ -95,7 +97,12 @@ def supervise(
         if address is not None:
             announced = True
             # a server that is started again must come back where the PACS expects it
-            supervisor.amend(LUNGWATCH_LISTEN_PORT=str(address.port))
+            ports = {
+                "LUNGWATCH_LISTEN_PORT": address.port,
+                "LUNGWATCH_TLS_PORT": address.tls_port,
+                "LUNGWATCH_LISTENER_METRICS_PORT": address.metrics_port,
+            }
+            supervisor.amend(**{name: str(port) for name, port in ports.items() if port is not None})
             listening(address)
 
     supervisor = Supervisor(planned, environment, changed=lambda: changed(supervisor.processes))

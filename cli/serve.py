@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -31,7 +32,7 @@ from db.base import make_engine, sqlite_path
 from db.migrate import check, upgrade
 from db.single_host import wait_for_sole_use
 from dicom_listener.announcement import Address
-from dicom_listener.binding import bind
+from dicom_listener.binding import check_ports
 
 LOCK: Final = "serve.lock"
 STATE: Final = "serve.json"
@@ -58,8 +59,8 @@ def serve(
     configure(settings)
     prepare_data(settings)
     with only_one(settings.data_dir):
+        check_ports(settings)
         prepare_ledger(settings)
-        check_port(settings)
         orderly = _supervise(settings, workers)
     raise typer.Exit(ExitCode.FINE if orderly else ExitCode.FINDING)
 
@@ -109,17 +110,6 @@ def prepare_ledger(settings: Settings) -> None:
         engine.dispose()
 
 
-def check_port(settings: Settings) -> None:
-    """Say clearly that a port is taken before anything starts.
-
-    Raises
-    ------
-    Misconfigured
-        If the listener could not bind it.
-    """
-    bind(settings).close()
-
-
 def plans(settings: Settings, workers: int) -> list[Plan]:
     """Plan the children: the listener's stop first, so that what was received is registered, then the workers."""
     listener = listen.plans(settings)
@@ -160,7 +150,7 @@ def _supervise(settings: Settings, workers: int) -> bool:
         publish()
 
     def listening(address: Address) -> None:
-        state["listener"] = {"host": address.host, "port": address.port, "ae_title": address.ae_title}
+        state["listener"] = asdict(address)
         publish()
         _announce(settings, address, workers)
 
@@ -172,24 +162,35 @@ def _supervise(settings: Settings, workers: int) -> bool:
 
 
 def _announce(settings: Settings, listening: Address, workers: int) -> None:
-    _log.info("serving", port=listening.port, ae_title=listening.ae_title, workers=workers)
+    _log.info("serving", port=listening.port, tls_port=listening.tls_port, ae_title=listening.ae_title, workers=workers)
     console = notes()
     if not console.is_terminal:
         # a log collector reads this stream; the line above tells it everything
         return
+    text = Text("\n".join(introduction(settings, listening)))
+    console.print(Panel(text, title="Lungwatch serves", title_align="left", expand=False))
+
+
+def introduction(settings: Settings, listening: Address) -> list[str]:
+    """Return what a person at the terminal is told: where we listen, and how to try it."""
     host = socket.gethostname() if listening.host in {"0.0.0.0", "::"} else listening.host  # noqa: S104 - compared
+    ports = {"port": listening.port, "port for TLS": listening.tls_port}
+    where = " and ".join(f"{name} {number}" for name, number in ports.items() if number is not None)
     ledger = "PostgreSQL" if settings.database_url else f"SQLite, {sqlite_path(settings)}"
-    lines = (
-        f"Listening   {listening.ae_title} at {host} port {listening.port}",
+    options, port = "", listening.port
+    if port is None:
+        own = "+tla" if settings.tls_client_ca_file is None else "+tls PEER.key PEER.crt"
+        options, port = f"{own} +cf CA.crt ", listening.tls_port
+    return [
+        f"Listening   {listening.ae_title} at {host} {where}",
         f"Data        {settings.data_dir.absolute()}",
         f"Ledger      {ledger}",
         f"Bell        {'broker' if settings.has_broker else 'none needed: workers look by themselves'}",
         "",
         "In the PACS add the first line as a DICOM destination and forward chest",
         "radiographs (CR, DX) to it. To try it with dcmtk:",
-        f"    echoscu -aec {listening.ae_title} {host} {listening.port}",
-        f"    storescu -aec {listening.ae_title} {host} {listening.port} FILE.dcm",
+        f"    echoscu {options}-aec {listening.ae_title} {host} {port}",
+        f"    storescu {options}-aec {listening.ae_title} {host} {port} FILE.dcm",
         "Then, in another terminal:  lungwatch results    lungwatch status",
         "Ctrl-C stops it.",
-    )
-    console.print(Panel(Text("\n".join(lines)), title="Lungwatch serves", title_align="left", expand=False))
+    ]

@@ -13,13 +13,16 @@ from rich.console import Console
 
 from cli.health import Disk, alive, problems, problems_here, standing
 from cli.ledger import open_ledger, quiet
+from cli.listener_now import ListenerNow, in_words, listener_now
 from cli.output import console, facts, notes, print_json, printable, say, shown, table
-from core.errors import ExitCode
+from core import peers
+from core.errors import ExitCode, Misconfigured
 from core.settings import Settings, load
 from db.report import StatusReport
 from db.report import status as query_status
 from db.vocabulary import ProcessKind
-from dicom_listener.disk import Watermark
+from dicom_listener.storage.disk import Watermark
+from dicom_listener.upper_layer.tls import Tls
 
 
 def status(
@@ -34,9 +37,9 @@ def status(
 ) -> None:
     """Show processes, work, results, model and disk on one screen. Exit code 1 while something is wrong.
 
-    Wrong is: this host's listener does not answer a C-ECHO, no registrar or no worker, one that says it has a problem,
-    registration that lags, overdue images, no model in service, free space under the watermark. Quarantined images
-    and flagged studies are work, not faults.
+    Wrong is: this host's listener does not answer a C-ECHO, or its peers file or certificates are wrong, no registrar
+    or no worker, one that says it has a problem, registration that lags, overdue images, no model in service, free
+    space under the watermark. Quarantined images and flagged studies are work, not faults.
     """
     if listener:
         _answer(_ask_listener(), as_json=as_json)
@@ -47,15 +50,17 @@ def status(
     if here:
         _answer(problems_here(report, settings, socket.gethostname()), as_json=as_json)
     disk = measure(settings)
+    listening = listener_now(settings)
     wrong = problems(report, settings, disk)
     if _listens_here(report, settings):
         # a listener that hangs writes no heartbeat that would stop: it has to be asked
         wrong += _ask_listener()
+        wrong += files_wrong(settings)
     if as_json:
         verdict = {"well": not wrong, "problems": wrong, "disk": None if disk is None else asdict(disk)}
-        print_json(verdict | asdict(report))
+        print_json(verdict | {"listener": None if listening is None else asdict(listening)} | asdict(report))
     else:
-        _show(console(), report, settings, disk, wrong)
+        _show(console(), report, settings, disk, listening, found=wrong)
     raise typer.Exit(ExitCode.FINDING if wrong else ExitCode.FINE)
 
 
@@ -80,6 +85,29 @@ def _ask_listener() -> list[str]:
     return [] if said is None else [said]
 
 
+def files_wrong(settings: Settings) -> list[str]:
+    """Return which files the listener lives without just now, and would not start without."""
+    found: list[str] = []
+    for look_at in (_peers, Tls.from_settings):
+        try:
+            look_at(settings)
+        except Misconfigured as error:
+            found.append(f"{error}. A listener that runs goes by what it last read, and would not start again.")
+    return found
+
+
+def _peers(settings: Settings) -> None:
+    try:
+        peers.read(settings.peers)
+    except FileNotFoundError:
+        if settings.peers_file is not None:
+            message = f"there is no peers file at {settings.peers} (LUNGWATCH_PEERS_FILE)"
+            raise Misconfigured(message) from None
+    except OSError as error:
+        message = f"{settings.peers} cannot be read ({error.strerror})"
+        raise Misconfigured(message) from None
+
+
 def _answer(found: list[str], *, as_json: bool) -> None:
     if as_json:
         print_json({"well": not found, "problems": found})
@@ -98,7 +126,15 @@ def measure(settings: Settings) -> Disk | None:
     return Disk(usage.total, usage.free, watermark.floor(usage.total))
 
 
-def _show(out: Console, report: StatusReport, settings: Settings, disk: Disk | None, found: list[str]) -> None:
+def _show(
+    out: Console,
+    report: StatusReport,
+    settings: Settings,
+    disk: Disk | None,
+    listening: ListenerNow | None,
+    *,
+    found: list[str],
+) -> None:
     if found:
         say(out, "Something is wrong:", style="bold red")
         for sentence in found:
@@ -109,6 +145,7 @@ def _show(out: Console, report: StatusReport, settings: Settings, disk: Disk | N
     waiting = "" if report.oldest_pending_seconds is None else f", the oldest for {report.oldest_pending_seconds:.0f} s"
     model = report.champion
     rows: list[tuple[str, object]] = [
+        ("Listener", in_words(listening)),
         ("Registered", f"{report.acknowledged} = {report.terminal} terminal + {report.pending} pending{waiting}"),
         ("Terminal", _counts({state: count for state, count in report.receipts.items() if state.value != "PENDING"})),
         ("Quarantined", _counts(report.quarantined)),
@@ -116,6 +153,11 @@ def _show(out: Console, report: StatusReport, settings: Settings, disk: Disk | N
         ("Wait for a reader", report.flagged),
         ("Model", "-" if model is None else f"{model.name} {model.version}, since {shown(model.since)}"),
     ]
+    asked = report.commitments
+    if asked.waiting or asked.reported or asked.given_up:
+        age = "" if asked.oldest_waiting_seconds is None else f", the oldest for {asked.oldest_waiting_seconds:.0f} s"
+        within = f"within a week {asked.reported} reported, {asked.given_up} given up"
+        rows.append(("Commitment", f"{asked.waiting} wait to be reported{age}; {within}"))
     if disk is not None:
         rows.append(("Disk", f"{disk.free >> 30} of {disk.total >> 30} GiB free, {disk.watermark >> 30} must stay"))
     out.print(facts(rows))

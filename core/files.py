@@ -27,8 +27,23 @@ def make_directories(directory: Path, mode: int = 0o750) -> None:
         sync_directory(new.parent)
 
 
-def write_durably(path: Path, content: bytes, mode: int = 0o640) -> None:
-    """Write a whole file: temporary in the same directory, fsync, rename, fsync of the directory."""
+def write_durably(path: Path, content: bytes, mode: int = 0o640, owner: tuple[int, int] | None = None) -> None:
+    """Write a whole file: temporary in the same directory, fsync, rename, fsync of the directory.
+
+    Parameters
+    ----------
+    path : Path
+    content : bytes
+    mode : int
+        Less what the umask takes away, unless an owner is given.
+    owner : tuple of int, optional
+        User and group the file shall belong to, as one that is replaced did; the mode is then taken literally.
+
+    Raises
+    ------
+    OSError
+        If any of it fails; an older file is then as it was.
+    """
     make_directories(path.parent)
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -36,6 +51,10 @@ def write_durably(path: Path, content: bytes, mode: int = 0o640) -> None:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()
+            if owner is not None:
+                os.fchmod(stream.fileno(), mode)
+                if owner != (os.geteuid(), os.getegid()):
+                    os.fchown(stream.fileno(), *owner)
             os.fsync(stream.fileno())
         temporary.rename(path)
     except BaseException:

@@ -18,8 +18,11 @@ SHORT_FORM: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS 
 # devices write some hundred bytes; no element of file meta begins further in than this
 LONGEST_META: Final = 1 << 16
 META_GROUP: Final = b"\x02\x00"
+SOP_CLASS_UID: Final = 0x0002
+SOP_INSTANCE_UID: Final = 0x0003
 TRANSFER_SYNTAX: Final = 0x0010
 SENDING_AE_TITLE: Final = 0x0017
+SOURCE_ADDRESS: Final = 0x0026
 _SHORT_HEADER: Final = 8
 _LONG_HEADER: Final = 12
 

@@ -88,6 +88,8 @@ class Settings(BaseSettings):
         description="Name of this listener's spool; one a listener host.",
         pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$",
     )
+    listen_plain: bool = Field(default=True, description="Accept associations without TLS on the listen port.")
+    listener_processes: int = Field(2, description="Association processes that share the port.", ge=1, le=64)
     maximum_pdu_size: int = Field(
         128 * 1024, description="Largest P-DATA PDU we ask for, bytes.", ge=4096, le=_MEGABYTE
     )
@@ -95,22 +97,65 @@ class Settings(BaseSettings):
         128 * _MEGABYTE, description="Largest instance accepted, bytes.", ge=_MEGABYTE, le=_TERABYTE
     )
     check_called_ae_title: bool = Field(
-        default=False, description="Reject associations that call us by another AE title."
+        default=True, description="Reject associations that call us by another AE title."
+    )
+    peers_file: Path | None = Field(
+        None,
+        description="Who may send (lungwatch peers); unset: peers.toml in the data directory, everybody if absent.",
     )
     maximum_associations: int = Field(64, description="Associations served at once.", ge=1, le=10_000)
     maximum_associations_per_peer: int = Field(
         32,
-        description="Associations one address may hold at once; peers behind one NAT or proxy share an address.",
+        description="Associations one AE title at one address may hold at once.",
         ge=1,
         le=10_000,
     )
+    reserved_associations: int = Field(
+        16,
+        description="Of those served at once, how many only peers in the peers file may hold; at most half.",
+        ge=0,
+        le=10_000,
+    )
+    request_timeout: float = Field(
+        10.0,
+        description="Seconds a new connection has for its TLS handshake, and again for its A-ASSOCIATE-RQ.",
+        gt=0,
+        le=_HOUR,
+    )
+    pdu_timeout: float = Field(30.0, description="Seconds a PDU may take once it has begun.", gt=0, le=_HOUR)
+    message_timeout: float = Field(600.0, description="Seconds a message may take once it has begun.", gt=0, le=_DAY)
     network_timeout: float = Field(60.0, description="Seconds an association may be idle.", gt=0, le=_HOUR)
+    tls_port: int | None = Field(
+        None, description="Port for DICOM over TLS, 2762 by the standard; 0 lets the system choose.", ge=0, le=65535
+    )
+    tls_certificate_file: Path | None = Field(
+        None, description="Our certificate (PEM), with the chain above it; read again when it changes."
+    )
+    tls_key_file: Path | None = Field(None, description="Private key (PEM) of our certificate, without a password.")
+    tls_client_ca_file: Path | None = Field(
+        None, description="Authorities (PEM) whose client certificates are accepted; set, every client must show one."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address the Prometheus endpoint binds.")
+    listener_metrics_port: int | None = Field(
+        11190,
+        description="Port of the listener's Prometheus endpoint; 0 lets the system choose, empty means none.",
+        ge=0,
+        le=65535,
+    )
     free_space_fraction: float = Field(0.10, description="Refuse (0xA700) below this share of the disk.", ge=0, lt=1)
     free_space_bytes: int = Field(
         5 * _GIGABYTE, description="Refuse (0xA700) below this many bytes.", ge=0, le=1024 * _TERABYTE
     )
     drain_timeout: float = Field(
         30.0, description="Seconds that associations in flight may take after SIGTERM.", gt=0, le=_HOUR
+    )
+
+    # storage commitment
+    commitment_seconds: float = Field(
+        3600.0, description="How long a commitment request waits for instances that are not there yet.", ge=0, le=_MONTH
+    )
+    commitment_attempts: int = Field(
+        24, description="Attempts to report a commitment, with growing pauses of up to an hour.", ge=1, le=1000
     )
 
     # registrar
@@ -211,6 +256,66 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value.strip()
 
+    @field_validator("listen_host", "metrics_host")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        # to a socket, no address is all of them
+        if not value:
+            message = "is empty; name an address of this machine, or 0.0.0.0 for all"
+            raise ValueError(message)
+        return value
+
+    @field_validator(
+        "data_dir",
+        "database_password_file",
+        "broker_password_file",
+        "peers_file",
+        "tls_certificate_file",
+        "tls_key_file",
+        "tls_client_ca_file",
+        "bundle_dir",
+        "signing_key_file",
+        "trusted_keys_dir",
+        mode="before",
+    )
+    @classmethod
+    def _a_path(cls, value: object) -> object:
+        # empty would be the folder we run in; taken for unset, it would for instance ask no client for a certificate
+        if value == "":
+            message = "is empty; name a place, or leave the setting out"
+            raise ValueError(message)
+        return value
+
+    @field_validator("tls_port", "listener_metrics_port", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @model_validator(mode="after")
+    def _somebody_can_connect(self) -> Self:
+        if self.tls_port is None and not self.listen_plain:
+            message = "listen_plain is false and tls_port is not set: nobody could connect"
+            raise ValueError(message)
+        if self.tls_port is not None and (self.tls_certificate_file is None or self.tls_key_file is None):
+            message = "tls_port needs tls_certificate_file and tls_key_file"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _each_port_is_its_own(self) -> Self:
+        ports = {
+            "listen_port": self.listen_port if self.listen_plain else None,
+            "tls_port": self.tls_port,
+            "listener_metrics_port": self.listener_metrics_port,
+        }
+        # 0 is whatever is free
+        for number in filter(None, ports.values()):
+            same = [name for name, port in ports.items() if port == number]
+            if len(same) > 1:
+                message = f"{' and '.join(same)} are the same, {number}: give each a port of its own"
+                raise ValueError(message)
+        return self
+
     @model_validator(mode="after")
     def _lease_outlives_helpers(self) -> Self:
         if self.lease_seconds <= 2 * self.helper_seconds:
@@ -227,6 +332,11 @@ class Settings(BaseSettings):
     def masters(self) -> Path:
         """Where master images are kept."""
         return self.data_dir / "masters"
+
+    @property
+    def peers(self) -> Path:
+        """The file that says who may send; need not exist."""
+        return self.peers_file if self.peers_file is not None else self.data_dir / "peers.toml"
 
     @property
     def has_broker(self) -> bool:
@@ -249,7 +359,8 @@ def load() -> Settings:
         lines = []
         for problem in error.errors(include_input=False, include_url=False):
             name = "_".join(str(part) for part in problem["loc"]).upper()
-            lines.append(f"LUNGWATCH_{name}: {problem['msg']}" if name else problem["msg"])
+            said = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"LUNGWATCH_{name}: {said}" if name else said)
         message = "settings are wrong (environment or .env): " + "; ".join(lines)
         raise Misconfigured(message) from None
 

@@ -24,7 +24,7 @@ from typing import Final, Self
 
 STOP: Final = (signal.SIGTERM, signal.SIGINT)
 # a terminal's Ctrl-C reaches a child from the kernel and again from its supervisor; that is one wish, not two
-_ONE_WISH_SECONDS: Final = 2.0
+ONE_WISH_SECONDS: Final = 2.0
 # what a repeated wish gives: somebody is impatient, and leases and the spool make it safe
 _FORCED: Final = 1
 
@@ -91,7 +91,7 @@ class StopSignals:
             now = time.monotonic()
             if self._first_at is None:
                 self._first_at = now
-            elif now > self._first_at + _ONE_WISH_SECONDS:
+            elif now > self._first_at + ONE_WISH_SECONDS:
                 # no clean-up may hang this one
                 os._exit(_FORCED)
         return self._first_at is not None

@@ -4,7 +4,8 @@
 
     <data>/spool/<listener>/tmp/    files being written; worthless after a crash
     <data>/spool/<listener>/new/    acknowledged, one file an instance
-    <data>/stored/<shard>/          the same files once their receipt is terminal
+    <data>/spool/<listener>/commitment/  requests for storage commitment, acknowledged and not answered yet
+    <data>/stored/<shard>/          the files of new/ once their receipt is terminal
 
 An entry is named ``<incarnation>-<sequence>-<sha256>.dcm``: which run of which
 listener process wrote it, its place in that run (gapless from 1, so that a
@@ -108,6 +109,11 @@ class Spool:
     def new(self) -> Path:
         """Return where acknowledged files lie whose receipt is not terminal yet."""
         return self.root / "new"
+
+    @property
+    def commitments(self) -> Path:
+        """Return where acknowledged requests for storage commitment lie until they are answered."""
+        return self.root / "commitment"
 
     def path(self, entry: Entry) -> Path:
         """Where the entry lies until it is stored."""

@@ -23,6 +23,7 @@ from core.spool import Entry, shard_of
 from db.listing import SHARDS, list_shard, list_spools, look, strangers, wrong_digest
 from db.models.receipt import Receipt
 from db.reconcile import FileFact, Finding, Misfit, ReceiptFact, Reconciliation, compare, gaps
+from db.request_audit import misfits
 from db.vocabulary import ReceiptState
 
 _LOOKS: Final = 3
@@ -91,6 +92,7 @@ class Audit:
             Told the shards done and all shards.
         """
         self._findings.extend(strangers(self._data))
+        self._findings.extend(misfits(self._readers, self._data, self._clock.now(), self._grace_seconds, self._pause))
         files = self._compare_shards(digests=digests, progress=progress)
         unreceipted = self._look_again()
         counts = self._count(unreceipted)

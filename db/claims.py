@@ -5,6 +5,11 @@ clock; whoever claims after that gets a new token, and every write of the old
 holder names the old token and so changes nothing. One that ends farther ahead
 than a lease lasts was written before that clock was set back, and counts as over.
 
+Deliveries of one SOP instance through one listener are taken one after another,
+because the first of them stays in force (promise 5): whichever is read faster
+must not become the first. Other listeners are not waited for: an image that a
+PACS has sent to a second one may be stuck in the first.
+
 The same two statements serve both databases: on PostgreSQL the SELECT locks
 the rows and skips those others hold, on SQLite the transaction began with
 ``BEGIN IMMEDIATE`` and is alone.
@@ -19,7 +24,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, case, or_, select, true, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from core.errors import LungwatchError
 from core.spool import Entry
@@ -86,6 +91,8 @@ class Claim:
 def claim(session: Session, limit: int, lease_seconds: float, listeners: Collection[str] | None = None) -> list[Claim]:
     """Take up to `limit` receipts that wait, urgent first, then in order of registration.
 
+    A later delivery of an instance is left alone until the earlier one is disposed of.
+
     Attempts are not counted here but in `start_attempt`, so that a batch that
     dies charges only the image it was working on. Commit before working.
 
@@ -100,6 +107,7 @@ def claim(session: Session, limit: int, lease_seconds: float, listeners: Collect
     listeners : collection of str, optional
         Only what lies in these listeners' spools, or is stored.
     """
+    earlier = aliased(Receipt)
     waiting = session.execute(
         select(
             Receipt.id,
@@ -120,6 +128,14 @@ def claim(session: Session, limit: int, lease_seconds: float, listeners: Collect
                 Receipt.lease_until > database_now(_LEASES_AT_MOST * lease_seconds),
             ),
             true() if listeners is None else or_(Receipt.listener.in_(listeners), Receipt.stored_at.is_not(None)),
+            ~select(earlier.id)
+            .where(
+                earlier.sop_instance_uid == Receipt.sop_instance_uid,
+                earlier.listener == Receipt.listener,
+                earlier.state == ReceiptState.PENDING,
+                earlier.id < Receipt.id,
+            )
+            .exists(),
         )
         .order_by(Receipt.urgency, Receipt.id)
         .limit(limit)

@@ -16,7 +16,7 @@ from db.inserting import insert
 from db.models.receipt import Receipt
 from db.vocabulary import URGENCY_RANK, ReceiptState, Urgency
 
-# SQLite takes at most 32,766 variables a statement; a row has eleven
+# SQLite takes at most 32,766 variables a statement; a row has sixteen
 _ROWS_A_STATEMENT: Final = 500
 
 
@@ -38,6 +38,8 @@ class NewReceipt:
         Sending AE title, printable, at most 16 characters.
     urgency : Urgency
         In which order it is claimed.
+    sop_class_uid, sop_instance_uid : str or None
+        From the file meta; the listener saw that the data set says the same.
     """
 
     entry: Entry
@@ -46,6 +48,8 @@ class NewReceipt:
     received_at: datetime
     peer: str | None = None
     urgency: Urgency = Urgency.ROUTINE
+    sop_class_uid: str | None = None
+    sop_instance_uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ def register(session: Session, receipts: Iterable[NewReceipt], overdue_seconds: 
                 "sha256": new.entry.sha256,
                 "size": new.size,
                 "peer": new.peer,
+                "sop_class_uid": new.sop_class_uid,
+                "sop_instance_uid": new.sop_instance_uid,
                 # settling and OVERDUE reckon by the database's clock
                 "received_at": _past(new.received_at, now),
                 "registered_at": database_now(),

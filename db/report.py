@@ -10,18 +10,20 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.base import database_now
+from db.models.commitment import Commitment
 from db.models.model import Heartbeat, ModelVersion
 from db.models.receipt import Receipt
 from db.models.study import Study
 from db.queries import flagged_count
 from db.registry import champion
 from db.settling import in_charge
-from db.vocabulary import TERMINAL, Outcome, ProcessKind, ReceiptState
+from db.vocabulary import TERMINAL, CommitmentState, Outcome, ProcessKind, ReceiptState
 
 # a process that has been silent for longer is history; one that did not stop in good order stands longer
 _RECENT: Final = timedelta(days=1)
 _RECENT_DEATH: Final = timedelta(days=7)
 _MOST_PROCESSES: Final = 200
+_WEEK: Final = timedelta(days=7)
 _Word = TypeVar("_Word", bound=str)
 
 
@@ -65,6 +67,26 @@ class ChampionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitmentCounts:
+    """Requests for storage commitment.
+
+    Attributes
+    ----------
+    waiting : int
+        Not reported yet.
+    oldest_waiting_seconds : float or None
+        Age since it was received.
+    reported, given_up : int
+        Ended within a week.
+    """
+
+    waiting: int = 0
+    oldest_waiting_seconds: float | None = None
+    reported: int = 0
+    given_up: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StatusReport:
     """The ledger at one moment.
 
@@ -91,6 +113,7 @@ class StatusReport:
     processes : tuple of ProcessRow
         Those seen within a day, or within a week and never stopped, and however old a registrar that settling
         waits for; newest first.
+    commitments : CommitmentCounts
     """
 
     at: datetime
@@ -106,6 +129,7 @@ class StatusReport:
     quarantined: dict[str, int]
     champion: ChampionRow | None
     processes: tuple[ProcessRow, ...]
+    commitments: CommitmentCounts = CommitmentCounts()
 
 
 def status(session: Session) -> StatusReport:
@@ -135,6 +159,23 @@ def status(session: Session) -> StatusReport:
         if reign is None
         else ChampionRow(reign.model.name, reign.model.version, reign.since, reign.fencing_token),
         processes=_processes(session, now),
+        commitments=_commitments(session, now),
+    )
+
+
+def _commitments(session: Session, now: datetime) -> CommitmentCounts:
+    pending = Commitment.state == CommitmentState.PENDING
+    counts = _counts(
+        session,
+        select(Commitment.state, func.count()).where(or_(pending, Commitment.finished_at > now - _WEEK)),
+        Commitment.state,
+    )
+    oldest = session.scalar(select(func.min(Commitment.received_at)).where(pending))
+    return CommitmentCounts(
+        waiting=counts.get(CommitmentState.PENDING, 0),
+        oldest_waiting_seconds=_age(now, oldest),
+        reported=counts.get(CommitmentState.REPORTED, 0),
+        given_up=counts.get(CommitmentState.GAVE_UP, 0),
     )
 
 

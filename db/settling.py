@@ -78,20 +78,28 @@ def stand_down(session: Session, process: str) -> bool:
     return row is not None
 
 
+def registered_until(session: Session) -> datetime | None:
+    """Return the time before which everything received has been registered, None if there is none.
+
+    It is the earliest of now and the horizon of each registrar `in_charge`.
+    """
+    horizons = [*session.scalars(select(Heartbeat.horizon).where(in_charge())), session.scalar(select(database_now()))]
+    known = [horizon for horizon in horizons if horizon is not None]
+    return min(known) if len(known) == len(horizons) else None
+
+
 def known_until(session: Session) -> datetime | None:
     """Return the time before which everything received has been registered and read, None if there is none.
 
-    It is the earliest of now, the oldest receipt whose study is still unknown,
-    and the horizon of each registrar `in_charge`.
+    It is the earlier of `registered_until` and the oldest receipt whose study is still unknown.
     """
-    horizons = session.scalars(select(Heartbeat.horizon).where(in_charge())).all()
+    registered = registered_until(session)
     unread = session.scalar(
         select(func.min(Receipt.received_at)).where(Receipt.state == ReceiptState.PENDING, Receipt.study_id.is_(None))
     )
-    now = session.scalar(select(database_now()))
-    bounds = [*horizons, now] if unread is None else [*horizons, now, unread]
-    known = [bound for bound in bounds if bound is not None]
-    return min(known) if len(known) == len(bounds) else None
+    if registered is None or unread is None:
+        return registered
+    return min(registered, unread)
 
 
 def due(session: Session, quiet_seconds: float, limit: int) -> list[int]:

@@ -49,6 +49,29 @@ def check_move(old: ReceiptState, new: ReceiptState) -> None:
         raise IllegalMove(message)
 
 
+class CommitmentState(StrEnum):
+    """What became of one request for storage commitment. All but PENDING are terminal."""
+
+    PENDING = "PENDING"
+    REPORTED = "REPORTED"
+    GAVE_UP = "GAVE_UP"
+
+
+class Unreported(StrEnum):
+    """Why a request for storage commitment was not reported, the last time it was tried."""
+
+    UNREADABLE = "UNREADABLE"
+    """What was requested cannot be read."""
+    MISSING_FILE = "MISSING_FILE"
+    """The spooled request is gone."""
+    NO_ADDRESS = "NO_ADDRESS"
+    """The peers file names no place to report to."""
+    UNREACHABLE = "UNREACHABLE"
+    """No association, or it ended before the answer."""
+    REFUSED = "REFUSED"
+    """The peer answered the report with another status than 0x0000."""
+
+
 class Outcome(StrEnum):
     """What we say of an image or a study. Never "normal"."""
 
@@ -123,3 +146,45 @@ class ModelOrigin(StrEnum):
 
     STARTER = "STARTER"
     TRAINED = "TRAINED"
+
+
+class DataLayout(StrEnum):
+    """How an imported data set said what its images are; docs/data.md."""
+
+    PUBLISHED = "PUBLISHED"
+    CLASS_FOLDERS = "CLASS_FOLDERS"
+    TABLE = "TABLE"
+
+
+class PublishedSplit(StrEnum):
+    """The part of a data set that whoever published it put an image in."""
+
+    TRAIN = "TRAIN"
+    VAL = "VAL"
+    TEST = "TEST"
+
+
+class ImageClass(StrEnum):
+    """What an image is labelled as for training."""
+
+    NORMAL = "NORMAL"
+    PNEUMONIA = "PNEUMONIA"
+
+
+class Use(StrEnum):
+    """What an image of a data set may be used for; `training.patients.Split` says how it is decided."""
+
+    FIT = "FIT"
+    WATCH = "WATCH"
+    VALIDATION = "VALIDATION"
+    TEST = "TEST"
+    RESERVED = "RESERVED"
+    DROPPED = "DROPPED"
+    """The same picture is held out under another patient."""
+
+
+class LabelOrigin(StrEnum):
+    """What a label was made from."""
+
+    IMPORTED = "IMPORTED"
+    VERDICT = "VERDICT"

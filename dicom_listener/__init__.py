@@ -1,1 +1,1 @@
-"""The front door: C-STORE SCP, and the registrar that writes receipts."""
+"""The front door: receives studies over DICOM and spools them; its registrar writes receipts for what was spooled."""

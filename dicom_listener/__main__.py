@@ -16,16 +16,17 @@ from core.errors import ExitCode, LungwatchError, Misconfigured
 from core.logging import configure
 from core.settings import Settings, load
 from dicom_listener import announcement
+from dicom_listener.heap import keep_one_heap
 
 if TYPE_CHECKING:
-    from dicom_listener.server import Listener
+    from dicom_listener.server import Ports
 
 _USAGE: Final = "usage: python -m dicom_listener server|registrar"
 
 
-def _announce(settings: Settings, listener: Listener) -> None:
-    address = announcement.Address(settings.listen_host, listener.port, settings.ae_title)
-    announcement.write(settings, address, incarnation=listener.incarnation, started_at=SystemClock().now())
+def _announce(settings: Settings, ports: Ports) -> None:
+    address = announcement.Address(settings.listen_host, ports.plain, settings.ae_title, ports.tls, ports.metrics)
+    announcement.write(settings, address, started_at=SystemClock().now())
 
 
 def _run(part: str) -> int:
@@ -34,8 +35,9 @@ def _run(part: str) -> int:
     if part == "server":
         from dicom_listener.server import serve  # noqa: PLC0415 - see above
 
-        return serve(settings, lambda listener: _announce(settings, listener))
-    from dicom_listener.registrar import main  # noqa: PLC0415
+        keep_one_heap()
+        return serve(settings, lambda ports: _announce(settings, ports))
+    from dicom_listener.registrar.registrar import main  # noqa: PLC0415
 
     return main(settings)
 

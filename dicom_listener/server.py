@@ -1,44 +1,81 @@
-"""The DICOM listener process: binds, accepts, and drains on SIGTERM (promise 10)."""
+"""The parent of the association processes: binds, forks, starts again what dies, and drains all of them together.
+
+Processes that share a listening socket use more than one core, and one that
+dies costs the associations it served. They are forked, not started anew, so
+that they share the memory of what they have in common; hence this one has a
+single thread and does nothing else.
+"""
 
 from __future__ import annotations
 
-import sys
-import threading
+import gc
+import os
+import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, cast
+from typing import Final
 
-from pynetdicom import _config, evt
-from pynetdicom.ae import ApplicationEntity
-
-from core.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from core.clock import SystemClock
+from core.errors import ExitCode, LungwatchError, Misconfigured
 from core.logging import get, safe_error
+from core.parent_death import die_with
+from core.peers import PeersFile
 from core.settings import Settings
-from core.signals import stop_event
+from core.signals import ONE_WISH_SECONDS, STOP, SignalMailbox, StopSignals
 from core.spool import Spool
-from dicom_listener import contexts
-from dicom_listener.binding import bind
-from dicom_listener.disk import Watermark
-from dicom_listener.handlers import StoreHandler
-from dicom_listener.instance_file import SpoolWriter
-from dicom_listener.peers import printable_ae_title
-from dicom_listener.upper_layer import AcceptorAssociation, AssociationLimits, AssociationServer
+from dicom_listener import process
+from dicom_listener.association.door import Entrance
+from dicom_listener.association.places import Limits, Places
+from dicom_listener.binding import bind, bind_metrics, bind_tls
+from dicom_listener.metrics.counting import Metrics
+from dicom_listener.metrics.endpoint import serve_metrics
+from dicom_listener.storage.instance_file import require_writable
+from dicom_listener.upper_layer.tls import Tls
 
-_ACCEPT_POLL: Final = 0.1
-_NEGOTIATION_SECONDS: Final = 30.0
-# while draining: how long a sender may be silent between two images, and how long it may go on sending more
-_QUIET_SECONDS: Final = 0.3
-_LAST_CALL_SECONDS: Final = 2.0
-_CUT_SECONDS: Final = 1.0
-# PS3.8 Table 9-21: rejected for now, by the presentation-related service provider
-_LOCAL_LIMIT_EXCEEDED: Final = (0x02, 0x03, 0x02)
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 10.0
+_MOST_DOUBLINGS: Final = 10
+_STEADY_SECONDS: Final = 20.0
+_TICK: Final = 0.25
+# beyond what a process grants its associations
+_GRACE_SECONDS: Final = 3.0
 
 _log = get(__name__)
 
 
-class Listener:
-    """One listener: `start`, then `drain`.
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the listener really listens; None for what it does not do."""
+
+    plain: int | None
+    tls: int | None
+    metrics: int | None
+
+
+@dataclass(slots=True)
+class _Child:
+    name: str
+    run: Callable[[], None]
+    died: Callable[[int], None]
+    pid: int = 0
+    started: float = 0.0
+    failures: int = 0
+    start_at: float = 0.0
+
+    def put_off(self, *, steady: bool) -> float:
+        """Return after how many seconds it is started again: at once, or longer after each failure in a row."""
+        self.failures = 0 if steady else self.failures + 1
+        # 2 to the power of the failures of some hours is more than a float holds
+        doublings = min(self.failures, _MOST_DOUBLINGS)
+        pause = min(_FIRST_PAUSE * 2**doublings, _LONGEST_PAUSE) if self.failures > 1 else 0.0
+        self.pid, self.start_at = 0, time.monotonic() + pause
+        return pause
+
+
+class Server:
+    """The listener's processes.
 
     Parameters
     ----------
@@ -47,130 +84,187 @@ class Listener:
     Raises
     ------
     Misconfigured
-        If the spool cannot be written or the port cannot be had.
+        If the spool cannot be written, a port cannot be had, or a file that
+        the settings name is wrong.
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         spool = Spool(settings.data_dir, settings.listener_name)
-        self._writer = SpoolWriter(spool)
-        watermark = Watermark(spool.root, settings.free_space_fraction, settings.free_space_bytes)
-        handler = StoreHandler(self._writer, watermark, settings.ae_title)
-        self._listening = bind(settings)
-        self.port: int = self._listening.getsockname()[1]
-        # process-wide: the default handlers log received text and cost time; UIDs we check ourselves
-        _config.LOG_HANDLER_LEVEL = "none"
-        made = _application_entity(settings).make_server(
-            (settings.listen_host, self.port),
-            ae_title=settings.ae_title,
-            contexts=[contexts.verification()],
-            evt_handlers=[
-                (evt.EVT_REQUESTED, _prepare_negotiation),
-                (evt.EVT_ESTABLISHED, _log_established),
-                (evt.EVT_C_ECHO, _answer_echo),
-                (evt.EVT_C_STORE, handler),
-            ],
-            server_class=AssociationServer,
-            listening=self._listening,
-            maximum_message_size=settings.maximum_message_size,
-            pdu_seconds=min(settings.network_timeout, _NEGOTIATION_SECONDS),
-            limits=AssociationLimits(settings.maximum_associations, settings.maximum_associations_per_peer),
+        for directory in (spool.new, spool.commitments):
+            require_writable(spool, directory)
+        self._tls = tls = Tls.from_settings(settings)
+        plain = bind(settings)
+        secure = bind_tls(settings)
+        exposed = bind_metrics(settings)
+        self.ports = Ports(*(None if one is None else one.getsockname()[1] for one in (plain, secure, exposed)))
+        metrics = Metrics(settings, SystemClock().now())
+        places = Places(
+            Limits(
+                settings.maximum_associations,
+                min(settings.reserved_associations, settings.maximum_associations // 2),
+                settings.maximum_associations_per_peer,
+            )
         )
-        self._server = cast("AssociationServer", made)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(_ACCEPT_POLL,), name="accept")
+        entrances = [Entrance(plain, None)] if plain is not None else []
+        if secure is not None:
+            entrances.append(Entrance(secure, tls))
+        for entrance in entrances:
+            # another process may have taken the connection that poll told us of
+            entrance.listening.setblocking(False)  # noqa: FBT003 - the socket's own word
+        self._peers = peers = PeersFile.from_settings(settings)
+        _warn_of_certificates_nobody_asks_for(settings, peers)
+        shared = process.Shared(settings, entrances, peers, places, metrics)
+        self._sockets = [one for one in (plain, secure, exposed) if one is not None]
 
-    @property
-    def incarnation(self) -> str:
-        """Return the name of this run, which its entries begin with."""
-        return self._writer.incarnation
+        def associate(number: int) -> None:
+            metrics.enter(number)
+            if exposed is not None:
+                exposed.close()
+            process.serve(shared)
 
-    def start(self) -> None:
-        """Accept associations from now on."""
-        self._thread.start()
+        def died(number: int, pid: int) -> None:
+            metrics.gone(number)
+            places.clear(pid)
 
-    def drain(self, seconds: float) -> None:
-        """Stop accepting, let what is in flight finish, abort what is idle.
+        self._children = [
+            _Child(f"associations-{number}", partial(associate, number), partial(died, number))
+            for number in range(settings.listener_processes)
+        ]
+        if exposed is not None:
 
-        A message of which a byte has arrived is received, stored and answered
-        within `seconds`; a sender may go on with further ones for a moment,
-        then its association is aborted between two messages. Nothing aborted
-        was acknowledged.
+            def expose() -> None:
+                for entrance in entrances:
+                    entrance.listening.close()
+                serve_metrics(exposed, metrics, StopSignals().wait)
+
+            self._children.append(_Child("metrics", expose, lambda _: None))
+
+    def run(self, ready: Callable[[Ports], None]) -> int:
+        """Serve until SIGTERM or SIGINT, then drain.
+
+        Parameters
+        ----------
+        ready : callable
+            Called once associations are accepted.
+
+        Returns
+        -------
+        int
+            Exit code, 0.
         """
-        self._stop_accepting()
+        # what exists now is never collected, so that collecting in a child does not copy its pages
+        gc.collect()
+        gc.freeze()
+        with SignalMailbox((*STOP, signal.SIGCHLD)) as signals:
+            self._start_due(signals)
+            _log.info("listener_started", port=self.ports.plain, tls_port=self.ports.tls)
+            ready(self.ports)
+            while signals.next(_TICK) not in STOP:
+                self._look_at_files()
+                self._reap()
+                self._start_due(signals)
+            _log.info("listener_draining")
+            self._drain(signals)
+        return 0
+
+    def _look_at_files(self) -> None:
+        # a process started in place of a dead one begins with what these last said: were it what they said when the
+        # listener started, a file that has gone wrong since would let in again whom it had shut out
+        self._peers.current()
+        if self._tls is not None:
+            self._tls.refresh()
+
+    def _start_due(self, signals: SignalMailbox) -> None:
+        for child in self._children:
+            if not child.pid and child.start_at <= time.monotonic():
+                self._start(child, signals)
+
+    def _start(self, child: _Child, signals: SignalMailbox) -> None:
+        parent = os.getpid()
+        # until the child has put the parent's mailbox away, a wish for it to stop would be delivered to the parent
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            # no memory or no process to be had just now: those that live go on serving
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+            pause = child.put_off(steady=False)
+            _log.error("process_not_started", process=child.name, why=error.strerror, again_in=round(pause, 1))
+            return
+        if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+        else:
+            code = int(ExitCode.UNEXPECTED)
+            try:
+                signals.close()
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+                if die_with(parent):
+                    code = _run(child)
+            finally:
+                # not by way of the parent's clean-up, which is the parent's
+                os._exit(code)
+        child.pid, child.started = pid, time.monotonic()
+        _log.info("process_started", process=child.name, pid=pid)
+
+    def _reap(self) -> None:
+        for child in self._children:
+            if child.pid and (ended := os.waitpid(child.pid, os.WNOHANG)) != (0, 0):
+                child.died(child.pid)
+                pause = child.put_off(steady=time.monotonic() - child.started > _STEADY_SECONDS)
+                code = os.waitstatus_to_exitcode(ended[1])
+                _log.error("process_died", process=child.name, code=code, restart_in=round(pause, 1))
+
+    def _drain(self, signals: SignalMailbox) -> None:
+        for listening in self._sockets:
+            listening.close()
+        self._signal_all(signal.SIGTERM)
         began = time.monotonic()
-        while time.monotonic() - began < seconds:
-            last_call = time.monotonic() - began >= _LAST_CALL_SECONDS
-            if self._server.each(partial(_let_go, last_call=last_call)) == 0:
+        deadline = began + self._settings.drain_timeout + _GRACE_SECONDS
+        while self._remaining() and time.monotonic() < deadline:
+            # whoever asks again is in a hurry; what is cut was not acknowledged
+            if signals.next(0.05) in STOP and time.monotonic() - began > ONE_WISH_SECONDS:
                 break
-            time.sleep(_ACCEPT_POLL)
-        left = self._server.each(AcceptorAssociation.cut)
-        deadline = time.monotonic() + _CUT_SECONDS
-        while self._server.active_associations and time.monotonic() < deadline:
-            time.sleep(_ACCEPT_POLL)
-        _log.info("listener_drained", cut=left, seconds=round(time.monotonic() - began, 2))
+        if self._remaining():
+            _log.error("process_killed", processes=len(self._remaining()))
+            self._signal_all(signal.SIGKILL)
+        _log.info("listener_drained")
 
-    def _stop_accepting(self) -> None:
-        if self._thread.is_alive():
-            self._server.stop_accepting()
-            self._thread.join()
-        self._server.server_close()
+    def _remaining(self) -> list[_Child]:
+        for child in self._children:
+            if child.pid and os.waitpid(child.pid, os.WNOHANG) != (0, 0):
+                child.pid = 0
+        return [child for child in self._children if child.pid]
 
-
-def _application_entity(settings: Settings) -> ApplicationEntity:
-    entity = ApplicationEntity(ae_title=settings.ae_title)
-    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    # `AssociationServer.admit` counts, and knows addresses
-    entity.maximum_associations = sys.maxsize
-    entity.maximum_pdu_size = settings.maximum_pdu_size
-    entity.network_timeout = settings.network_timeout
-    entity.dimse_timeout = settings.network_timeout
-    entity.acse_timeout = min(settings.network_timeout, _NEGOTIATION_SECONDS)
-    entity.require_called_aet = settings.check_called_ae_title
-    return entity
+    def _signal_all(self, number: signal.Signals) -> None:
+        for child in self._remaining():
+            os.kill(child.pid, number)
 
 
-def _prepare_negotiation(event: Any) -> None:
-    association = event.assoc
-    server = association._server  # noqa: SLF001 - where pynetdicom keeps it
-    request = association.requestor.primitive
-    association.peer = printable_ae_title(request.calling_ae_title)
-    if not server.admit(association):
-        association.acse.send_reject(*_LOCAL_LIMIT_EXCEEDED)
-        association.kill()
-        return
-    association.acceptor.supported_contexts = contexts.supported(
-        str(context.abstract_syntax) for context in request.presentation_context_definition_list
-    )
+def _warn_of_certificates_nobody_asks_for(settings: Settings, peers: PeersFile) -> None:
+    bound = sum(peer.certificate is not None for peer in peers.current().peers)
+    if bound and (settings.tls_port is None or settings.tls_client_ca_file is None):
+        why = "peers are bound to certificates, which no client is asked for: set LUNGWATCH_TLS_CLIENT_CA_FILE"
+        _log.warning("certificates_not_asked_for", peers=bound, why=why)
 
 
-def _log_established(event: Any) -> None:
-    accepted, rejected = event.assoc.accepted_contexts, event.assoc.rejected_contexts
-    _log.info("association_accepted", peer=event.assoc.peer, contexts=len(accepted), refused=len(rejected))
+def _run(child: _Child) -> int:
+    try:
+        child.run()
+    except Misconfigured as error:
+        _log.error("process_misconfigured", process=child.name, why=str(error))
+        return ExitCode.MISCONFIGURED
+    except LungwatchError as error:
+        _log.error("process_failed", process=child.name, why=str(error))
+        return ExitCode.OUTSIDE
+    except Exception as error:  # noqa: BLE001 - the edge of a process
+        _log.error("process_failed", process=child.name, **safe_error(error))
+        return ExitCode.UNEXPECTED
+    return ExitCode.FINE
 
 
-def _answer_echo(event: Any) -> int:
-    _log.info("echo_answered", peer=event.assoc.peer)
-    return 0x0000
-
-
-def _let_go(association: AcceptorAssociation, *, last_call: bool) -> None:
-    association.closing = last_call
-    if not association.is_established:
-        association.cut()
-    elif association.is_quiet(_QUIET_SECONDS):
-        # blocks until the association has ended
-        threading.Thread(target=association.abort, daemon=True).start()
-
-
-def serve(settings: Settings, ready: Callable[[Listener], None]) -> int:
+def serve(settings: Settings, ready: Callable[[Ports], None]) -> int:
     """Listen until SIGTERM or SIGINT, then drain.
-
-    Parameters
-    ----------
-    settings : Settings
-    ready : callable
-        Called once associations are accepted, with the listener (its `port`
-        is the real one).
 
     Returns
     -------
@@ -182,19 +276,4 @@ def serve(settings: Settings, ready: Callable[[Listener], None]) -> int:
     Misconfigured
         If it cannot start.
     """
-    stop = stop_event()
-    threading.excepthook = _log_thread_failure
-    listener = Listener(settings)
-    listener.start()
-    _log.info("listener_started", port=listener.port, ae_title=settings.ae_title, incarnation=listener.incarnation)
-    ready(listener)
-    stop.wait()
-    _log.info("listener_draining")
-    listener.drain(settings.drain_timeout)
-    return 0
-
-
-def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
-    # the default prints a traceback whose text may quote what was received
-    facts = safe_error(failure.exc_value) if failure.exc_value is not None else {}
-    _log.error("thread_failed", **facts)
+    return Server(settings).run(ready)

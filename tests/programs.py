@@ -15,6 +15,8 @@ PACKAGES = {
     "redis-server": "redis-server",
     "postgres": "postgresql",
     "storescu": "dcmtk",
+    "echoscu": "dcmtk",
+    "dcmsend": "dcmtk",
     "dcmdump": "dcmtk",
     "dcm2pnm": "dcmtk",
     "dcmcjpeg": "dcmtk",
@@ -27,6 +29,8 @@ PACKAGES = {
     "rabbitmq-server": "rabbitmq-server",
     "strace": "strace",
     "unshare": "util-linux",
+    "gcc": "gcc",
+    "openssl": "openssl",
 }
 
 

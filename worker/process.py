@@ -14,13 +14,14 @@ from core.errors import TransientFailure
 from core.logging import safe_error
 from core.settings import Settings
 from core.signals import StopSignals
-from db.base import make_engine, make_sessions
+from db.base import make_engine, make_readers, make_sessions
 from db.migrate import check
 from db.single_host import wait_for_sole_use
 from worker import serving, tasks
 from worker.audit import audit_key
 from worker.backoff import backoff
 from worker.champion import ChampionWatch
+from worker.commitment.reporter import Reporter
 from worker.doorbell import Doorbell, start_embedded_beat
 from worker.engine import Engine
 from worker.lanes import Lanes
@@ -29,6 +30,8 @@ from worker.pipeline import Journey
 log = logging.get(__name__)
 
 _LOOK_SECONDS: Final = 0.1
+# a report under way that takes longer is told again by whoever claims it next
+_REPORT_SECONDS: Final = 10.0
 
 
 def run(settings: Settings, *, beat: bool = False) -> int:
@@ -78,6 +81,10 @@ def run(settings: Settings, *, beat: bool = False) -> int:
     )
     working = threading.Thread(target=engine.run, name="engine")
     working.start()
+    # a thread of its own: a peer that does not answer must not delay an image
+    reporter = Reporter(settings, sessions=sessions, readers=make_readers(database), stopping=stopping)
+    reporting = threading.Thread(target=reporter.run, name="commitment", daemon=True)
+    reporting.start()
     doorbell = _listen_for_bells(settings, database, bell, beat=beat)
     while working.is_alive() and not signals.wait(_LOOK_SECONDS):
         pass
@@ -89,6 +96,7 @@ def run(settings: Settings, *, beat: bool = False) -> int:
         working.join(_LOOK_SECONDS)
         # an impatient second signal ends it here
         signals.wait(0.0)
+    reporting.join(_REPORT_SECONDS)
     lanes.close()
     database.dispose()
     return 0

@@ -20,10 +20,8 @@ from db.vocabulary import TERMINAL, ReceiptState
 
 @dataclass(frozen=True, slots=True)
 class ReceiptFacts:
-    """What the ledger holds of one receipt; sorts in the order of receiving."""
+    """What the ledger holds of one receipt."""
 
-    incarnation: str
-    sequence: int
     state: ReceiptState
     reason: str | None
     received_at: datetime
@@ -117,14 +115,13 @@ def _receipts(session: Session) -> tuple[dict[str, list[ReceiptFacts]], list[Rec
         select(Receipt, Image.sop_instance_uid, Image.master_digest, Study.study_uid)
         .outerjoin(Image, Image.id == Receipt.image_id)
         .outerjoin(Study, Study.id == Receipt.study_id)
-        .order_by(Receipt.incarnation, Receipt.sequence)
+        # as they came: a listener has several processes, each with numbers of its own
+        .order_by(Receipt.received_at, Receipt.id)
     )
     known: dict[str, list[ReceiptFacts]] = defaultdict(list)
     unread: list[ReceiptFacts] = []
     for receipt, sop_instance_uid, master_digest, study_uid in rows:
         facts = ReceiptFacts(
-            receipt.incarnation,
-            receipt.sequence,
             receipt.state,
             receipt.reason,
             receipt.received_at,

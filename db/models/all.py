@@ -1,5 +1,7 @@
 """Every table, for migrations and tests that need the whole metadata."""
 
+from db.models.commitment import Commitment
+from db.models.dataset import DataSet, DataSetImage, Label, LabelledImage
 from db.models.flag import Flag
 from db.models.model import Champion, Heartbeat, ModelVersion
 from db.models.prediction import Prediction
@@ -8,9 +10,14 @@ from db.models.study import Image, Study, StudyRevision
 
 __all__ = [
     "Champion",
+    "Commitment",
+    "DataSet",
+    "DataSetImage",
     "Flag",
     "Heartbeat",
     "Image",
+    "Label",
+    "LabelledImage",
     "ModelVersion",
     "Prediction",
     "Receipt",

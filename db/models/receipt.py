@@ -53,6 +53,8 @@ class Receipt(Base):
             postgresql_where=text("state = 'PENDING'"),
         ),
         Index("ix_receipt_sha256", "sha256"),
+        # what storage commitment asks for
+        Index("ix_receipt_sop_instance_uid", "sop_instance_uid"),
         Index("ix_receipt_study_id", "study_id"),
         Index("ix_receipt_image_id", "image_id"),
         Index("ix_receipt_state_reason", "state", "reason"),
@@ -67,6 +69,8 @@ class Receipt(Base):
     sha256: Mapped[str] = mapped_column(Text(64), comment="Digest of the Part 10 file.")
     size: Mapped[int] = mapped_column(BigInteger, comment="Bytes of the Part 10 file.")
     peer: Mapped[str | None] = mapped_column(Text(16), comment="Sending AE title, made printable.")
+    sop_class_uid: Mapped[str | None] = mapped_column(Text(64), comment="(0002,0002), which the listener compared.")
+    sop_instance_uid: Mapped[str | None] = mapped_column(Text(64), comment="(0002,0003), likewise.")
     received_at: Mapped[datetime] = mapped_column(comment="When the file became durable.")
     registered_at: Mapped[datetime]
     due_at: Mapped[datetime] = mapped_column(comment="From then on a PENDING receipt is overdue.")

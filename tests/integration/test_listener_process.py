@@ -1,9 +1,8 @@
-"""Starting, draining and being restarted; the order of system calls behind one acknowledgement."""
+"""Starting, draining and being restarted."""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import time
@@ -15,7 +14,7 @@ import pytest
 
 from tests.peers.data_sets import data_set, new_uid
 from tests.peers.listener import ListenerProcess, Process, data_set_of
-from tests.peers.raw import RawPeer, fragments, store_command
+from tests.peers.raw import Context, RawPeer, fragments, message, store_command
 from tests.waiting import wait_until
 
 
@@ -73,6 +72,48 @@ def test_a_stalled_message_is_cut_at_the_end_of_the_drain(tmp_path: Path) -> Non
         assert listener.entries == []
 
 
+def test_a_message_begun_before_the_last_call_is_finished_after_it(tmp_path: Path) -> None:
+    instance = new_uid()
+    data = data_set(instance)
+    command = store_command(instance)
+    first, *rest = fragments(1, command, command=True, size=len(command) // 2)
+    with ListenerProcess(tmp_path / "data") as listener, RawPeer(listener.port) as busy, RawPeer(listener.port) as idle:
+        busy.associate().send(first)
+        idle.associate([Context("1.2.840.10008.1.1")])
+        # read before the drain begins, it is answered after what was sent before it
+        assert idle.echo().status == 0x0000
+        os.kill(listener.pid, signal.SIGTERM)
+        # sent away when no more may be begun
+        idle.wait_closed(10)
+        for part in (*rest, *fragments(1, data, command=False)):
+            busy.send(part)
+        assert busy.response().status == 0x0000
+        busy.socket.close()
+        assert listener.wait() == 0
+        assert [data_set_of(path) for path in listener.files] == [data]
+
+
+def test_a_second_sigterm_ends_the_drain(tmp_path: Path) -> None:
+    with ListenerProcess(tmp_path / "data") as listener, RawPeer(listener.port) as peer:
+        peer.associate()
+        peer.send(next(iter(fragments(1, store_command("1.2.3"), command=True))))
+        os.kill(listener.pid, signal.SIGTERM)
+        listener.wait_for("listener_draining")
+        began = time.monotonic()
+
+        def ended() -> bool:
+            assert listener.process is not None
+            if listener.process.poll() is None:
+                os.kill(listener.pid, signal.SIGTERM)
+                return False
+            return True
+
+        # one within two seconds of the first is the same wish, told twice
+        wait_until(ended, 15, "the listener ends")
+        assert time.monotonic() - began > 1.5
+        assert listener.entries == []
+
+
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with ListenerProcess(tmp_path / "first") as first:
         second = Process(tmp_path / "second", ["dicom_listener", "server"], {"listen_port": first.port}).start()
@@ -108,8 +149,11 @@ def child(listen: ListenerProcess, part: str) -> psutil.Process:
 def test_a_killed_server_comes_back_on_its_port(listen: ListenerProcess) -> None:
     listen.wait_for("listening")
     server = child(listen, "server")
+    family = server.children()
     server.kill()
-    server.wait(5)
+    # those that shared its port go with it
+    _, alive = psutil.wait_procs([server, *family], timeout=10)
+    assert alive == []
     wait_until(lambda: accepts(listen.port), 20, "the port answers again")
     instance = new_uid()
     with RawPeer(listen.port) as peer:
@@ -135,36 +179,37 @@ def test_listen_leaves_with_2_where_the_server_cannot_start(tmp_path: Path) -> N
     assert "Traceback" not in process.log
 
 
-@pytest.mark.requires("strace")
-def test_success_is_answered_after_fsync_rename_and_fsync_of_the_directory(tmp_path: Path) -> None:
-    trace = tmp_path / "trace"
-    calls = "trace=fsync,fdatasync,rename,renameat,renameat2,sendto,write,openat"
-    strace = ["strace", "-f", "-y", "-s", "16", "-e", calls, "-o", str(trace)]
+def test_a_killed_metrics_process_comes_back_and_nobody_else_notices(tmp_path: Path) -> None:
+    with ListenerProcess(tmp_path / "data") as listener, RawPeer(listener.port) as peer:
+        peer.associate()
+        associating = listener.association_processes
+        (metrics,) = set(psutil.Process(listener.pid).children()) - set(associating)
+        metrics.kill()
+        listener.wait_for("process_died")
+        wait_until(lambda: accepts(listener.metrics_port), 10, "the endpoint answers again")
+        instance = new_uid()
+        assert peer.store(instance, data_set(instance)).status == 0x0000
+        assert listener.association_processes == associating
+        assert listener.terminate() == 0
+
+
+def test_every_process_drains_together(tmp_path: Path) -> None:
+    """SIGTERM to the parent alone, with a store in flight in each of its processes."""
     instance = new_uid()
-    with ListenerProcess(tmp_path / "data", prefix=strace) as listener:
-        # strace's own process is the one we started
-        with RawPeer(listener.port) as peer:
-            assert peer.associate().store(instance, data_set(instance)).status == 0x0000
-            peer.release()
-        server = psutil.Process(listener.pid).children()[0]
-        server.terminate()
+    most, last = message(store_command(instance)), message(b"", data_set(instance))[12:]
+    with ListenerProcess(tmp_path / "data", settings={"listener_processes": 3}) as listener:
+        peers = [RawPeer(listener.port).associate() for _ in range(12)]
+        for peer in peers:
+            peer.send(most)
+        family = psutil.Process(listener.pid).children()
+        os.kill(listener.pid, signal.SIGTERM)
+        wait_until(lambda: not accepts(listener.port), 5, "no connection is accepted any more")
+        for peer in peers:
+            peer.send(last)
+            assert peer.response().status == 0x0000
+            peer.socket.close()
         assert listener.wait() == 0
-    lines = trace.read_text().splitlines()
-    temporary = re.escape(str(listener.spool.temporary)) + r"/[0-9a-f]+-1\.part"
-    new = re.escape(str(listener.spool.new))
-    steps = {
-        "created": rf'openat\(.*"{temporary}", O_WRONLY\|O_CREAT\|O_EXCL',
-        "written": rf"write\(\d+<{temporary}>",
-        "synced": rf"fsync\(\d+<{temporary}>",
-        "renamed": rf'rename.*\("?.*{temporary}"?,',
-        "named": rf"fsync\(\d+<{new}>",
-        # a P-DATA-TF PDU: the C-STORE response
-        "answered": r'sendto\(\d+<.*>, "\\4\\0',
-    }
-    at = {
-        step: [number for number, line in enumerate(lines) if re.search(pattern, line)]
-        for step, pattern in steps.items()
-    }
-    assert all(at.values()), at
-    order = [at["created"][0], at["written"][-1], at["synced"][0], at["renamed"][0], at["named"][-1], at["answered"][0]]
-    assert order == sorted(order), [lines[number] for number in order]
+        _, alive = psutil.wait_procs(family, timeout=1)
+        assert alive == []
+        assert len(listener.entries) == len(peers)
+        assert listener.is_gapless

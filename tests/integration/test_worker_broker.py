@@ -47,7 +47,9 @@ def test_a_bell_wakes_an_idle_worker_and_ten_bells_give_one_result(
 
 
 @pytest.mark.requires("redis-server")
-def test_a_wiped_or_hung_broker_costs_seconds(make_settings: Callable[..., Settings], sqlite_engine: Engine) -> None:
+def test_rows_05_06_a_wiped_or_hung_broker_costs_seconds(
+    make_settings: Callable[..., Settings], sqlite_engine: Engine
+) -> None:
     server = servers.redis()
     try:
         settings = make_settings(broker_url=server.url)

@@ -39,7 +39,7 @@ def database(settings: Settings) -> Iterator[Engine]:
     ("failpoint", "attempts"),
     [("claimed", 1), ("attempt_charged", 2), ("decoding", 2), ("predicting", 2), ("recorded", 1), ("moved", 1)],
 )
-def test_kill_9_at_any_step_gives_one_result_after_a_restart(
+def test_row_02_kill_9_at_any_step_gives_one_result_after_a_restart(
     settings: Settings, database: Engine, failpoint: str, attempts: int
 ) -> None:
     deliver(settings, make_sessions(database), objects.phantom())
@@ -141,7 +141,7 @@ def test_sigterm_gives_claims_back_and_ends_with_0(settings: Settings, database:
     assert predictions(database) == 12
 
 
-def test_a_stopped_holder_loses_its_lease_and_its_result(settings: Settings, database: Engine) -> None:
+def test_row_02_a_stopped_holder_loses_its_lease_and_its_result(settings: Settings, database: Engine) -> None:
     sessions = make_sessions(database)
     for _ in range(20):
         deliver(settings, sessions, objects.phantom(picture=objects.gradient(1200, 1000)))
@@ -164,7 +164,7 @@ def test_a_missing_schema_is_refused_and_says_what_to_do(settings: Settings) -> 
 
 
 @pytest.mark.requires("postgres")
-def test_a_database_that_stops_and_hangs_costs_only_time(make_settings: Callable[..., Settings]) -> None:
+def test_row_07_a_database_that_stops_and_hangs_costs_only_time(make_settings: Callable[..., Settings]) -> None:
     server = servers.postgres()
     try:
         settings = make_settings(database_url=server.url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ def environment(data: Path, **settings: object) -> dict[str, str]:
         "data_dir": data,
         "listen_host": "127.0.0.1",
         "listen_port": 0,
+        "listener_metrics_port": 0,
         "free_space_bytes": 0,
         "free_space_fraction": 0,
         **settings,
@@ -37,6 +39,11 @@ def environment(data: Path, **settings: object) -> dict[str, str]:
         "PYTHONPATH": str(REPOSITORY),
         **{f"LUNGWATCH_{name.upper()}": str(value) for name, value in chosen.items()},
     }
+
+
+def events_in(log: str) -> list[dict[str, Any]]:
+    """Return the events among the lines of a log."""
+    return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
 
 
 @dataclass
@@ -63,7 +70,7 @@ class Process:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+        return events_in(self.log)
 
     @property
     def pid(self) -> int:
@@ -121,6 +128,8 @@ class ListenerProcess(Process):
 
     arguments: list[str] = field(default_factory=lambda: ["dicom_listener", "server"])
     port: int = 0
+    tls_port: int = 0
+    metrics_port: int = 0
 
     @property
     def announcement(self) -> Path:
@@ -129,7 +138,10 @@ class ListenerProcess(Process):
     def start(self, **environment_overrides: str) -> Self:
         self.announcement.unlink(missing_ok=True)
         super().start(**environment_overrides)
-        self.port = int(wait_until(self._announced, 20, "the listener announces itself")["port"])
+        said = wait_until(self._announced, 20, "the listener announces itself")
+        self.port, self.tls_port, self.metrics_port = (
+            int(said.get(name) or 0) for name in ("port", "tls_port", "metrics_port")
+        )
         return self
 
     def _announced(self) -> dict[str, Any] | None:
@@ -145,6 +157,25 @@ class ListenerProcess(Process):
     def entries(self) -> list[Entry]:
         """What lies in ``new/``, in order of receipt."""
         return sorted(Entry.parse(path.name) for path in self.seen(self.spool.new).iterdir())
+
+    @property
+    def is_gapless(self) -> bool:
+        """Whether each incarnation's entries count from one without a gap."""
+        runs = [list(run) for _, run in itertools.groupby(self.entries, lambda entry: entry.incarnation)]
+        return all([entry.sequence for entry in run] == list(range(1, len(run) + 1)) for run in runs)
+
+    @property
+    def association_processes(self) -> list[psutil.Process]:
+        """Those of its processes that take associations."""
+        parent = psutil.Process(self.pid)
+        if self.prefix[:1] == ["strace"]:
+            (parent,) = parent.children()
+        found = []
+        for child in parent.children():
+            with contextlib.suppress(psutil.Error):
+                if any(one.status == "LISTEN" and one.laddr.port == self.port for one in child.net_connections()):
+                    found.append(child)
+        return found
 
     @property
     def files(self) -> list[Path]:

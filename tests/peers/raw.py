@@ -29,12 +29,21 @@ class Closed(Exception):
     """The listener aborted or closed the connection."""
 
 
+class Rejected(Closed):
+    """The listener answered with an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
+
+    def __init__(self, result: int, source: int, reason: int) -> None:
+        super().__init__(f"rejected: result {result}, source {source}, reason {reason}")
+        self.why = (result, source, reason)
+
+
 @dataclass(frozen=True)
 class Context:
-    """One presentation context to propose."""
+    """One presentation context to propose; without a number of its own it gets the next odd one."""
 
     abstract: str = CR_STORAGE
     transfer: Sequence[str] = (EXPLICIT,)
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,25 +60,55 @@ def pdu(kind: int, content: bytes, *, length: int | None = None) -> bytes:
     return struct.pack(">BBL", kind, 0, len(content) if length is None else length) + content
 
 
-def _item(kind: int, content: bytes) -> bytes:
-    return struct.pack(">BBH", kind, 0, len(content)) + content
+def item(kind: int, content: bytes, *, length: int | None = None) -> bytes:
+    """One item of an A-ASSOCIATE PDU (PS3.8 9.3.2); `length` lies about the content's."""
+    return struct.pack(">BBH", kind, 0, len(content) if length is None else length) + content
 
 
-def associate_request(contexts: Sequence[Context], *, called: bytes, calling: bytes) -> bytes:
-    content = struct.pack(">HH16s16s32x", 1, 0, called.ljust(16), calling.ljust(16)) + _item(0x10, APPLICATION_CONTEXT)
-    for number, context in enumerate(contexts):
-        syntaxes = b"".join(_item(0x40, syntax.encode()) for syntax in context.transfer)
-        content += _item(0x20, struct.pack(">B3x", 2 * number + 1) + _item(0x30, context.abstract.encode()) + syntaxes)
-    user = _item(0x51, struct.pack(">L", 16384)) + _item(0x52, b"1.2.826.0.1.3680043.8.498")
-    return pdu(ASSOCIATE_RQ, content + _item(0x50, user))
+MAXIMUM_LENGTH = item(0x51, struct.pack(">L", 16384))
+IMPLEMENTATION = item(0x52, b"1.2.826.0.1.3680043.8.498")
 
 
-def command_set(elements: Mapping[int, bytes]) -> bytes:
+def presentation_context(number: int, context: Context) -> bytes:
+    syntaxes = b"".join(item(0x40, syntax.encode()) for syntax in context.transfer)
+    return item(0x20, struct.pack(">B3x", number & 0xFF) + item(0x30, context.abstract.encode()) + syntaxes)
+
+
+def associate_request(
+    contexts: Sequence[Context] = (Context(),),
+    *,
+    called: bytes = b"LUNGWATCH",
+    calling: bytes = b"RAW",
+    version: int = 1,
+    application: bytes = APPLICATION_CONTEXT,
+    user: bytes = MAXIMUM_LENGTH + IMPLEMENTATION,
+    extra: bytes = b"",
+) -> bytes:
+    """An A-ASSOCIATE-RQ; `user` are the sub-items of the user information, `extra` are items after it."""
+    content = struct.pack(">HH16s16s32x", version, 0, called.ljust(16), calling.ljust(16)) + item(0x10, application)
+    for place, context in enumerate(contexts):
+        content += presentation_context(2 * place + 1 if context.number is None else context.number, context)
+    return pdu(ASSOCIATE_RQ, content + item(0x50, user) + extra)
+
+
+def command_set(elements: Mapping[int, bytes], *, group_length: int | None = None) -> bytes:
+    """A command set; `group_length` lies about (0000,0000)."""
     group = b"".join(
         struct.pack("<HHL", 0, number, len(value) + len(value) % 2) + value + b"\0" * (len(value) % 2)
         for number, value in sorted(elements.items())
     )
-    return struct.pack("<HHLL", 0, 0, 4, len(group)) + group
+    return struct.pack("<HHLL", 0, 0, 4, len(group) if group_length is None else group_length) + group
+
+
+def echo_command() -> bytes:
+    return command_set(
+        {
+            0x0002: VERIFICATION.encode(),
+            0x0100: struct.pack("<H", C_ECHO_RQ),
+            0x0110: struct.pack("<H", 9),
+            0x0800: struct.pack("<H", NO_DATA_SET),
+        }
+    )
 
 
 def store_command(instance: str | None, sop_class: str | None = CR_STORAGE, *, data_set: bool = True) -> bytes:
@@ -86,19 +125,33 @@ def store_command(instance: str | None, sop_class: str | None = CR_STORAGE, *, d
     return command_set(elements)
 
 
+def value(context: int, header: int, content: bytes, *, length: int | None = None) -> bytes:
+    """One presentation data value; bit 0 of the header says command, bit 1 last (PS3.8 9.3.5.1, E.2)."""
+    return struct.pack(">LBB", len(content) + 2 if length is None else length, context & 0xFF, header) + content
+
+
 def fragments(context: int, content: bytes, *, command: bool, size: int = 16000) -> Iterator[bytes]:
-    """P-DATA-TF PDUs of one value each; bit 0 of the header says command, bit 1 last (PS3.8 E.2)."""
+    """P-DATA-TF PDUs of one value each."""
     pieces = [content[start : start + size] for start in range(0, len(content), size)] or [b""]
     for number, piece in enumerate(pieces):
-        header = int(command) | (2 if number == len(pieces) - 1 else 0)
-        yield pdu(P_DATA, struct.pack(">LBB", len(piece) + 2, context, header) + piece)
+        yield pdu(P_DATA, value(context, int(command) | (2 if number == len(pieces) - 1 else 0), piece))
+
+
+def message(command: bytes, data: bytes | None = None, *, context: int = 1, size: int = 16000) -> bytes:
+    """Both parts of a DIMSE message as one run of bytes."""
+    parts = list(fragments(context, command, command=True))
+    if data is not None:
+        parts += fragments(context, data, command=False, size=size)
+    return b"".join(parts)
 
 
 class RawPeer:
     """One connection to a listener."""
 
     def __init__(self, port: int, *, timeout: float = 20, source: str = "127.0.0.1") -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout, source_address=(source, 0))
+        self.socket: socket.socket = socket.create_connection(
+            ("127.0.0.1", port), timeout=timeout, source_address=(source, 0)
+        )
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.accepted: dict[int, str] = {}
         self.results: dict[int, int] = {}
@@ -139,14 +192,20 @@ class RawPeer:
         called: bytes = b"LUNGWATCH",
         calling: bytes = b"RAW",
     ) -> Self:
-        self.send(associate_request(contexts, called=called, calling=calling))
+        return self.negotiate(associate_request(contexts, called=called, calling=calling))
+
+    def negotiate(self, request: bytes) -> Self:
+        """Send an A-ASSOCIATE-RQ as it stands and take in the answer."""
+        self.send(request)
         kind, content = self.read()
+        if kind == ASSOCIATE_RJ:
+            raise Rejected(*content[1:4])
         if kind != ASSOCIATE_AC:
             raise Closed(f"PDU type {kind}, {content.hex()}")
         position = 68
         while position < len(content):
-            item, length = struct.unpack_from(">BxH", content, position)
-            if item == 0x21:
+            found, length = struct.unpack_from(">BxH", content, position)
+            if found == 0x21:
                 number, result = struct.unpack_from(">BxB", content, position + 4)
                 self.results[number] = result
                 if result == 0:
@@ -163,15 +222,21 @@ class RawPeer:
                 self.send(part)
 
     def response(self) -> Response:
-        kind, content = self.read()
-        if kind == ABORT:
-            raise Closed
-        assert kind == P_DATA, kind
+        """Read a response, in however many fragments it comes."""
+        encoded = b""
+        while True:
+            kind, content = self.read()
+            if kind == ABORT:
+                raise Closed
+            assert kind == P_DATA, kind
+            encoded += content[6:]
+            if content[5] & 2:
+                break
         elements: dict[int, bytes] = {}
-        position = 6
-        while position < len(content):
-            _, number, length = struct.unpack_from("<HHL", content, position)
-            elements[number] = content[position + 8 : position + 8 + length]
+        position = 0
+        while position < len(encoded):
+            _, number, length = struct.unpack_from("<HHL", encoded, position)
+            elements[number] = encoded[position + 8 : position + 8 + length]
             position += 8 + length
         return Response(
             command=int.from_bytes(elements[0x0100], "little"),
@@ -197,13 +262,7 @@ class RawPeer:
         raise AssertionError
 
     def echo(self, *, context: int = 1) -> Response:
-        elements = {
-            0x0002: VERIFICATION.encode(),
-            0x0100: struct.pack("<H", C_ECHO_RQ),
-            0x0110: struct.pack("<H", 9),
-            0x0800: struct.pack("<H", NO_DATA_SET),
-        }
-        self.request(command_set(elements), context=context)
+        self.request(echo_command(), context=context)
         return self.response()
 
     def release(self) -> None:
@@ -211,8 +270,13 @@ class RawPeer:
         kind, _ = self.read()
         assert kind == RELEASE_RP, kind
 
+    def reset(self) -> None:
+        """Close so that the listener meets a reset, not an end."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
     def wait_closed(self, seconds: float) -> float:
-        """Read until the listener closes; return after how long, or fail."""
+        """Read until the listener closes; return after how long, or fail with a TimeoutError."""
         began = time.monotonic()
         self.socket.settimeout(seconds)
         with contextlib.suppress(Closed):

@@ -169,17 +169,18 @@ def test_a_second_serve_on_the_same_data_is_refused(data: Path) -> None:
         assert serving.run("status", "--listener").returncode == 0
 
 
-def test_a_port_in_use_is_named(data: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+@pytest.mark.parametrize("name", ["serve", "listen"])
+@pytest.mark.parametrize("which", ["listen_port", "tls_port", "listener_metrics_port"])
+def test_a_port_in_use_is_named_before_anything_starts(data: Path, name: str, which: str) -> None:
+    tls = {"tls_port": "0", "tls_certificate_file": "tls.crt", "tls_key_file": "tls.key"}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        for name in ("serve", "listen"):
-            done = command(name, data=data, settings={"listen_port": port})
-            assert done.returncode == 2, done.stderr
-            assert port in done.stderr
-            assert "in use" in done.stderr
-            assert "Traceback" not in done.stderr
+        done = command(name, data=data, settings={**tls, which: port})
+    assert done.returncode == 2, done.stderr
+    # one line, and none of a child's
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f"lungwatch: 127.0.0.1 port {port} is already in use")
+    assert f"LUNGWATCH_{which.upper()}" in said
 
 
 @pytest.mark.parametrize(
@@ -260,11 +261,14 @@ def test_status_says_that_the_listener_hangs(data: Path) -> None:
     with Serving(data) as serving:
         wait_until(lambda: serving.json("status")["well"], 60, "all is well")
         server = wait_until(lambda: serving.find("server"), 30, "the association server")
-        server.suspend()
+        family = [server, *server.children()]
+        for process in family:
+            process.suspend()
         try:
             done = serving.run("status", "--json")
             assert done.returncode == 1
             assert any("listener at" in problem for problem in json.loads(done.stdout)["problems"])
         finally:
-            server.resume()
+            for process in family:
+                process.resume()
         assert serving.run("status").returncode == 0

@@ -41,7 +41,7 @@ def files(tmp_path: Path) -> list[Path]:
     [("work", "--beat"), ("server",), ("registrar",)],
     ids=["worker", "listener", "registrar"],
 )
-def test_a_process_killed_in_the_middle(data: Path, files: list[Path], victim: tuple[str, ...]) -> None:
+def test_rows_01_02_a_process_killed_in_the_middle(data: Path, files: list[Path], victim: tuple[str, ...]) -> None:
     with Serving(data) as serving, ThreadPoolExecutor(1) as pool:
         port = serving.port
         sending = pool.submit(send, port, files, patience=60)
@@ -59,7 +59,7 @@ def test_a_process_killed_in_the_middle(data: Path, files: list[Path], victim: t
         assert serving.stop() == 0
 
 
-def test_everything_killed_at_once_and_started_again(data: Path, files: list[Path]) -> None:
+def test_rows_01_02_everything_killed_at_once_and_started_again(data: Path, files: list[Path]) -> None:
     with Serving(data) as serving:
         assert set(send(serving.port, files)) == {0}
         serving.kill()

@@ -86,6 +86,13 @@ def test_the_values_given_make_settings(name: str) -> None:
     Settings(**given)
 
 
+def test_the_lines_for_tls_make_settings_once_they_are_no_comments() -> None:
+    uncommented = yaml.safe_load(re.sub(r"# (LUNGWATCH_TLS_)", r"\1", TEXT))["services"]["listener"]["environment"]
+    given = {key.removeprefix("LUNGWATCH_").lower(): value for key, value in uncommented.items() if "TLS" in key}
+    assert Settings(**given).tls_port == 2762
+    assert len(given) == 4
+
+
 @pytest.mark.parametrize("name", list(SERVICES))
 def test_every_container_is_unprivileged_and_read_only(name: str) -> None:
     service = SERVICES[name]

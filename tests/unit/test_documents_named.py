@@ -4,7 +4,19 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ("bundle", "cli", "core", "db", "dicom_listener", "imaging", "training", "worker", "tests", "deploy")
+PACKAGES = (
+    "bench",
+    "bundle",
+    "cli",
+    "core",
+    "db",
+    "dicom_listener",
+    "imaging",
+    "training",
+    "worker",
+    "tests",
+    "deploy",
+)
 # a path that stands by itself, not the end of another one or of a web address
 NAMED = re.compile(r"(?<![\w./-])docs/[\w./-]*\w")
 

@@ -12,7 +12,12 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
-EXTRAS = {"runtime.txt": {"postgres"}, "gpu.txt": {"postgres", "gpu"}, "dev.txt": {"postgres", "dev"}}
+EXTRAS = {
+    "runtime.txt": {"postgres"},
+    "train.txt": {"postgres", "train"},
+    "gpu.txt": {"postgres", "train", "gpu"},
+    "dev.txt": {"postgres", "train", "dev"},
+}
 
 
 def entries(lock: Path) -> list[str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, text, update
@@ -45,6 +46,30 @@ def test_claims_come_urgent_first_then_in_order(sessions: Sessions) -> None:
     assert [one.entry.sequence for one in _claim(sessions, 5)] == [20, 21, 1, 2, 3]
     assert [one.entry.sequence for one in _claim(sessions, 5)] == [10]
     assert _claim(sessions) == []
+
+
+def test_a_later_delivery_of_an_instance_waits_for_the_earlier(sessions: Sessions) -> None:
+    """Else whichever is decoded faster would be the first, which stays in force."""
+    same = [replace(new, sop_instance_uid="2.25.1") for new in new_receipts(3)]
+    other = [replace(new, sop_instance_uid="2.25.2") for new in new_receipts(1, first=4)]
+    # nothing is known of what these hold, so they wait for nobody
+    unnamed = new_receipts(2, first=5)
+    # the same image through another listener, which must not wait for one that may be gone
+    elsewhere = [replace(new, listener="second", sop_instance_uid="2.25.1") for new in new_receipts(1, first=7)]
+    with sessions.begin() as session:
+        register(session, [*same, *other, *unnamed, *elsewhere], 900)
+    first, *others = _claim(sessions)
+    assert [one.entry.sequence for one in (first, *others)] == [1, 4, 5, 6, 7]
+    assert _claim(sessions) == []
+    with sessions.begin() as session:
+        release(session, [first], delay_seconds=60)
+    assert _claim(sessions) == []
+    with sessions.begin() as session:
+        session.execute(update(Receipt).where(Receipt.id == first.receipt_id).values(lease_until=None))
+    (first,) = _claim(sessions)
+    with sessions.begin() as session:
+        finish(session, first, ReceiptState.CLASSIFIED)
+    assert [one.entry.sequence for one in _claim(sessions)] == [2]
 
 
 def test_a_claim_says_what_the_worker_needs(sessions: Sessions) -> None:

@@ -4,6 +4,7 @@ import multiprocessing
 from collections.abc import Callable
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -13,8 +14,11 @@ from sqlalchemy.exc import ProgrammingError
 from core.errors import Misconfigured, TransientFailure
 from core.settings import Settings
 from db import views
-from db.base import Base, make_engine
-from db.migrate import check, comparison_options, upgrade
+from db.base import Base, make_engine, make_sessions
+from db.commitments import copies
+from db.migrate import _config, check, comparison_options, upgrade
+from db.models.receipt import Receipt
+from tests.factories.rows import entry
 
 
 @pytest.fixture
@@ -47,8 +51,8 @@ def test_check_names_the_command_where_there_are_no_tables(empty: Engine) -> Non
 
 
 def test_check_names_the_command_where_the_schema_is_outdated(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ScriptDirectory, "get_current_head", lambda _self: "0002")
-    with pytest.raises(Misconfigured, match=r"outdated \(0001, this program needs 0002\).*lungwatch db upgrade"):
+    monkeypatch.setattr(ScriptDirectory, "get_current_head", lambda _self: "0004")
+    with pytest.raises(Misconfigured, match=r"outdated \(0003, this program needs 0004\).*lungwatch db upgrade"):
         check(engine)
 
 
@@ -72,6 +76,63 @@ def test_a_failing_migration_leaves_the_old_schema(empty: Engine, monkeypatch: p
     with pytest.raises((TransientFailure, ProgrammingError)):
         upgrade(empty)
     assert inspect(empty).get_table_names() == []
+
+
+def test_a_ledger_of_the_first_release_keeps_its_rows(empty: Engine) -> None:
+    with empty.begin() as connection:
+        command.upgrade(_config(connection), "0001")
+        for statement in views.statements(connection.dialect.name):
+            connection.exec_driver_sql(
+                statement.replace("%", "%%") if empty.dialect.name == "postgresql" else statement
+            )
+        moment = "2026-01-02 03:04:05.678900+00" if empty.dialect.name == "postgresql" else "2026-01-02 03:04:05.678900"
+        connection.execute(
+            text(
+                "INSERT INTO study (id, study_uid, revision, outcome, first_received_at, last_received_at) "
+                "VALUES (1, '1.2.3', 1, 'NOT_SUSPECTED', :moment, :moment)"
+            ),
+            {"moment": moment},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO image (id, study_id, sop_instance_uid, sop_class_uid, transfer_syntax_uid, revision, "
+                "receipt_sha256, outcome, annotations) VALUES (1, 1, '1.2.3.4', '1.2.840.10008.5.1.4.1.1.1', "
+                "'1.2.840.10008.1.2', 1, :sha256, 'NOT_SUSPECTED', '[]')"
+            ),
+            {"sha256": entry(1).sha256},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO receipt (id, entry, listener, incarnation, sequence, sha256, size, received_at, "
+                "registered_at, due_at, urgency, state, attempts, study_id, image_id) VALUES (1, :entry, 'listener', "
+                ":incarnation, 1, :sha256, 9, :moment, :moment, :moment, 10, 'CLASSIFIED', 1, 1, 1)"
+            ),
+            {
+                "entry": entry(1).name,
+                "incarnation": entry(1).incarnation,
+                "sha256": entry(1).sha256,
+                "moment": moment,
+            },
+        )
+    with pytest.raises(Misconfigured, match="outdated"):
+        check(empty)
+    upgrade(empty)
+    check(empty)
+    with make_sessions(empty).begin() as session:
+        assert session.get_one(Receipt, 1).sop_instance_uid is None
+        # what the first release received can be vouched for
+        (copy,) = copies(session, ["1.2.3.4"])["1.2.3.4"]
+        assert (copy.sop_class_uid, copy.entry) == ("1.2.840.10008.5.1.4.1.1.1", entry(1))
+        # and its registrar, still running, may go on
+        session.execute(
+            text(
+                "INSERT INTO receipt (id, entry, listener, incarnation, sequence, sha256, size, received_at, "
+                "registered_at, due_at, urgency, state, attempts) SELECT 2, :entry, listener, incarnation, 2, :sha256, "
+                "size, received_at, registered_at, due_at, urgency, 'PENDING', 0 FROM receipt"
+            ),
+            {"entry": entry(2).name, "sha256": entry(2).sha256},
+        )
+        assert session.scalar(text("SELECT count(*) FROM flagged_result")) == 1
 
 
 def _upgrade(settings: Settings) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,10 +10,12 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from cli.health import Disk, alive, problems, problems_here, standing
+from cli.status import files_wrong
 from core.settings import Settings
+from db import commitments
 from db.report import ChampionRow, ProcessRow, StatusReport
 from db.vocabulary import Outcome, ProcessKind, ReceiptState
-from tests.factories.rows import HeartbeatFactory, ReceiptFactory, ago, rows_in
+from tests.factories.rows import HeartbeatFactory, ReceiptFactory, ago, entry, rows_in
 from tests.unit.cli.conftest import Lungwatch
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -169,6 +172,17 @@ def test_the_screen_and_its_json(
     assert lungwatch("status", "--here").code == 0
 
 
+def test_requests_for_storage_commitment_show_once_there_are_any(
+    lungwatch: Lungwatch, sessions: sessionmaker[Session], ledger_settings: Settings
+) -> None:
+    ledger_settings.data_dir.mkdir(parents=True, exist_ok=True)
+    assert "Commitment" not in lungwatch("status").out
+    with sessions.begin() as session, rows_in(session):
+        commitments.register(session, [commitments.NewCommitment(entry(1), "listener", 9, ago(30), "PACS")])
+    assert "1 wait to be reported, the oldest for 3" in lungwatch("status").out
+    assert json.loads(lungwatch("status", "--json").out)["commitments"]["waiting"] == 1
+
+
 def test_here_without_a_process_is_ill(lungwatch: Lungwatch) -> None:
     said = lungwatch("status", "--here", "--json")
     assert said.code == 1
@@ -183,3 +197,20 @@ def test_a_listener_that_is_not_there_does_not_answer(lungwatch: Lungwatch, monk
     said = lungwatch("status", "--listener")
     assert said.code == 1
     assert "nothing listens at 127.0.0.1" in said.err
+
+
+def test_files_that_a_listener_would_not_start_with_are_named(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    assert files_wrong(settings) == []
+    settings.data_dir.mkdir()
+    settings.peers.write_text("[[peers]]\n")
+    tls = {"tls_port": 0, "tls_certificate_file": "none.crt", "tls_key_file": "none.key"}
+    peers, certificate = files_wrong(make_settings(**tls))
+    assert "did you mean peer?" in peers
+    assert "none.crt" in certificate
+    assert all(said.endswith("would not start again.") for said in (peers, certificate))
+    settings.peers.unlink()
+    settings.peers.mkdir()
+    assert "no regular file" in files_wrong(settings)[0]
+    elsewhere = make_settings(peers_file=settings.data_dir / "elsewhere.toml")
+    assert "there is no peers file at" in files_wrong(elsewhere)[0]

@@ -1,3 +1,5 @@
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,18 @@ def test_a_written_file_is_whole_and_leaves_no_temporary(tmp_path: Path) -> None
     write_durably(target, b"second")
     assert target.read_bytes() == b"second"
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_with_an_owner_the_mode_is_taken_literally(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    before = os.umask(0o077)
+    try:
+        write_durably(target, b"x", 0o664, (os.geteuid(), os.getegid()))
+        write_durably(tmp_path / "other", b"x", 0o664)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o664
+    assert stat.S_IMODE((tmp_path / "other").stat().st_mode) == 0o600
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_temporary(tmp_path: Path) -> None:

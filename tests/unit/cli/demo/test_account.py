@@ -45,17 +45,21 @@ def ledger(sessions: sessionmaker[Session]) -> sessionmaker[Session]:
                 )
             )  # fmt: skip
             session.flush()
-        states = (ReceiptState.CLASSIFIED, ReceiptState.QUARANTINED, ReceiptState.DUPLICATE)
-        for sequence, (state, image) in enumerate(zip(states, (1, 2, 1), strict=True), 1):
-            session.add(receipt(sequence, state, image))
+        # the duplicate comes through another process than the first
+        session.add(receipt(1, ReceiptState.CLASSIFIED, 1))
+        session.add(receipt(2, ReceiptState.DUPLICATE, 1))
+        session.add(receipt(3, ReceiptState.QUARANTINED, 2))
     return sessions
 
 
 def receipt(sequence: int, state: ReceiptState, image: int | None) -> Receipt:
+    """One a second; what two processes receive in turn is named by two incarnations, the first of them sorting last."""
+    received = WHEN + timedelta(seconds=sequence)
     return Receipt(
-        entry=f"e{sequence}", listener="listener", incarnation="0" * 20, sequence=sequence, sha256=f"{sequence:064d}",
-        size=1, received_at=WHEN, registered_at=WHEN, due_at=WHEN, urgency=10, state=state, image_id=image,
-        study_id=image, finished_at=None if state is ReceiptState.PENDING else WHEN + timedelta(seconds=2),
+        entry=f"e{sequence}", listener="listener", incarnation=("0" * 20, "f" * 20)[sequence % 2], sequence=sequence,
+        sha256=f"{sequence:064d}", size=1, received_at=received, registered_at=WHEN, due_at=WHEN, urgency=10,
+        state=state, image_id=image, study_id=image,
+        finished_at=None if state is ReceiptState.PENDING else received + timedelta(seconds=2),
     )  # fmt: skip
 
 
@@ -102,7 +106,7 @@ def test_another_state_than_expected_is_named(ledger: sessionmaker[Session]) -> 
 
 def test_one_still_pending_and_one_unsettled_are_named(ledger: sessionmaker[Session]) -> None:
     with ledger.begin() as session:
-        session.add(receipt(4, ReceiptState.PENDING, None))
+        session.add(receipt(5, ReceiptState.PENDING, None))
         study = session.get(Study, 2)
         assert study is not None
         study.settled_at = None
@@ -112,7 +116,7 @@ def test_one_still_pending_and_one_unsettled_are_named(ledger: sessionmaker[Sess
 
 def test_an_unreadable_header_is_matched_with_the_receipt_left_over(ledger: sessionmaker[Session]) -> None:
     with ledger.begin() as session:
-        session.add(receipt(4, ReceiptState.QUARANTINED, None))
+        session.add(receipt(5, ReceiptState.QUARANTINED, None))
     day = [*DAY, Sent(sending("1.3", ReceiptState.QUARANTINED), STORED)]
     assert problems(ledger, day) == [None] * 4
 

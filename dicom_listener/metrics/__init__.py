@@ -1,0 +1,1 @@
+"""What the listener counts about itself, and the endpoint that shows it."""

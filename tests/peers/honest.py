@@ -1,0 +1,86 @@
+"""The peer that has done nothing wrong, storing all the while that others attack."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from tests.peers.data_sets import data_set, new_uid
+from tests.peers.raw import Closed, RawPeer
+
+KNOWN = b"PACS"
+LONGEST = 2.0
+
+
+@dataclass(frozen=True)
+class Store:
+    """One attempt: connecting, associating, storing and releasing."""
+
+    began: float
+    seconds: float
+    trouble: str | None
+    digest: str
+
+
+@dataclass
+class HonestPeer:
+    """Stores one small instance after another, each on an association of its own, in a thread; a context manager."""
+
+    port: int
+    calling: bytes = KNOWN
+    source: str = "127.0.0.1"
+    pause: float = 0.05
+    pixels: int = 4096
+    stores: list[Store] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.go_on()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.rest()
+
+    def go_on(self) -> None:
+        """Begin, also after a rest."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, name="honest peer")
+        self._thread.start()
+
+    def rest(self) -> None:
+        """End the store in hand and hold nothing open."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def store(self) -> Store:
+        """Store once, now."""
+        instance = new_uid()
+        data = data_set(instance, pixels=self.pixels)
+        began, trouble = time.monotonic(), None
+        try:
+            with RawPeer(self.port, timeout=10, source=self.source) as peer:
+                status = peer.associate(calling=self.calling).store(instance, data).status
+                if status != 0:
+                    trouble = f"status {status:04x}"
+                peer.release()
+        except (Closed, OSError, AssertionError) as error:
+            trouble = f"{type(error).__name__}: {error}"
+        return Store(began, time.monotonic() - began, trouble, hashlib.sha256(data).hexdigest())
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.stores.append(self.store())
+            self._stop.wait(self.pause)
+
+    def served_since(self, moment: float, longest: float = LONGEST) -> None:
+        """Fail unless every store begun since a moment of `time.monotonic` succeeded in time, and there was one."""
+        since = [one for one in list(self.stores) if one.began >= moment] or [self.store()]
+        assert [one.trouble for one in since if one.trouble] == []
+        assert max(one.seconds for one in since) < longest

@@ -1,0 +1,117 @@
+"""``docs/faults.md``: which test holds which row of the fault matrix, read off the tests' names.
+
+A test that shows row 20 is called ``test_row_20_…``, one that shows rows 9 and
+10 ``test_rows_09_10_…``. ``python -m tests.tools.fault_table`` writes the page;
+a unit test fails where it is out of date or a row has lost its tests.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGE = REPOSITORY / "docs" / "faults.md"
+_NAMED = re.compile(r"test_rows?_((?:\d\d_)+)")
+
+# what goes wrong, and what must be true all the same
+ROWS = {
+    1: (
+        "The listener is killed (`kill -9`) at any step of a store",
+        "what was acknowledged is kept, the rest swept",
+    ),
+    2: ("A worker is killed, or stopped past its lease", "at most three attempts, one result"),
+    4: ("The broker refuses connections", "answers to senders and their latency do not change"),
+    5: ("The broker hangs", "likewise; an attempt to ring is given up within 6 s"),
+    6: ("The broker is wiped", "what is pending is found again without it"),
+    7: ("The database is down, hangs or is locked", "C-STORE and C-ECHO go on; registration resumes by itself"),
+    8: (
+        "The disk is full, out of inodes, read-only or below the watermark",
+        "`0xA700`, nothing half written, recovery",
+    ),
+    9: ("A data set is cut short, or its sender vanishes", "`0xC000`, or nothing is stored"),
+    10: ("A data set of no bytes", "`0xC000`"),
+    13: (
+        "A transfer syntax we do not take, or bytes other than negotiated",
+        "refused; kept for quarantine",
+    ),
+    14: ("Command and data set name different instances or classes", "`0xA900`"),
+    18: ("Malformed and mutated sessions", "nothing is kept: no thread, descriptor, memory or file"),
+    19: (
+        "Hundreds of associations, connections and requests",
+        "refused within 1 s; known peers have places",
+    ),
+    20: ("Peers that stall, trickle or read no answer", "cut by a deadline; their places are free again"),
+    21: (
+        "TLS handshakes that stall; bad certificates, versions and ciphers",
+        "refused; others are not held up",
+    ),
+    22: ("PDUs of 4 GiB, messages above the cap, requests without waiting", "aborted; memory stays bounded"),
+    23: ("The wall clock jumps by hours or a day", "no association is aborted early or kept longer"),
+    35: ("Identifiers on their way to the log", "none arrives"),
+    36: ("Control characters, escapes and other scripts in AE titles", "one line of printable JSON"),
+    40: ("Paths in UIDs and AE titles", "no file outside the spool or named by received text"),
+}
+_HEAD = """\
+# Faults, and the tests that hold them
+
+Each row is a fault that the listener is built to survive and what must be true all the same. The tests start the real
+processes and do the real thing: `kill -9`, a full tmpfs, a stopped Redis, bytes from a scripted peer. While they
+attack, a known peer stores from the same address and is answered within two seconds each time; afterwards threads,
+descriptors and memory are what they were. `pytest -k _20_` runs one row.
+
+## Fuzz and soak
+
+`make fuzz` plays mutated DICOM sessions against a real listener, eight at once, for ten minutes; the test run does it
+for one. A valid session (contexts and user items, C-ECHO, C-STORE in several transfer syntaxes, storage commitment,
+release) is drawn from a seed and changed in up to six of some eighty ways: parts of the request, of command and data
+sets, presentation data values, PDUs, single bits, order, timing, the end of the connection. A second, plain reading
+of the same bytes says what may be answered. Held after each round: every answer is to the message that was asked,
+what is acknowledged lies in the spool with these very bytes, nothing lies there that nobody sent whole, sessions that
+were not changed succeed, a known peer is served within two seconds, the log has no event that nobody foresaw and no
+received text, no process has died; every ten seconds also threads, descriptors, memory, temporary files, gaps, files
+elsewhere. A finding names its seed and keeps its sessions: `make fuzz FUZZ="--seed 5"` draws them again,
+`FUZZ="--replay FILE"` plays them again, and a person may take lines out of that file. In the test run
+`LUNGWATCH_TEST_FUZZ_SEED` gives the seed.
+
+`make soak` runs listener and registrar for ten minutes under known peers (0.2 to 15 MB, up to eight associations, one
+in three over TLS), ten kinds of attack at once, a `kill -9` of an association process every minute and one restart by
+SIGTERM. A known peer that is cut off sends again. Each entry is compared with its name, with its receipt and with
+what was sent, then removed, so the disk does not fill. It ends with 1 unless all that was acknowledged, to anybody,
+was found byte for byte (SHA-256 of the data set), nothing else was, the sequences have no gap, no store failed but by
+our own kills, and the listener holds what it held at the beginning.
+
+## Tests
+
+This page is written by `python -m tests.tools.fault_table` from the names of the tests, and a test keeps it so.
+
+| row | fault | what must be true | tests |
+|---|---|---|---|
+"""
+
+
+def named_by_row() -> dict[int, dict[Path, list[str]]]:
+    """Return, for each row, the tests named for it by file."""
+    found: dict[int, dict[Path, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for path in sorted((REPOSITORY / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and (match := _NAMED.match(node.name)):
+                for row in match[1].split("_")[:-1]:
+                    found[int(row)][path.relative_to(REPOSITORY)].append(node.name)
+    return found
+
+
+def page() -> str:
+    """Return the text of the page."""
+    tests = named_by_row()
+    lines = []
+    for row, (fault, expected) in ROWS.items():
+        files = [f"[{path.name}](../{path}) ({len(names)})" for path, names in tests.get(row, {}).items()]
+        lines.append(f"| {row} | {fault} | {expected} | {', '.join(files)} |\n")
+    return _HEAD + "".join(lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from core.errors import Misconfigured
+from core.spool import Spool
+from dicom_listener.storage.instance_file import SpoolWriter
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path, "listener")
+
+
+def test_fragments_become_one_file_named_by_its_digest(spool: Spool) -> None:
+    file = SpoolWriter(spool).begin()
+    for fragment in (b"abc", b"", memoryview(b"def" * 100_000)):
+        file.write(fragment)
+    entry = file.commit()
+    content = b"abc" + b"def" * 100_000
+    assert spool.path(entry).read_bytes() == content
+    assert (entry.sha256, file.size) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert list(spool.temporary.iterdir()) == []
+
+
+def test_an_aborted_file_leaves_nothing_and_spends_no_number(spool: Spool) -> None:
+    writer = SpoolWriter(spool)
+    aborted = writer.begin()
+    aborted.write(b"abc")
+    aborted.abort()
+    aborted.abort()
+    assert writer.begin().commit().sequence == 1
+    assert list(spool.temporary.iterdir()) == []
+
+
+def test_a_rename_that_fails_spends_no_number(spool: Spool) -> None:
+    writer = SpoolWriter(spool)
+    file = writer.begin()
+    moved = spool.new.rename(spool.new.with_name("away"))
+    with pytest.raises(FileNotFoundError):
+        file.commit()
+    file.abort()
+    moved.rename(spool.new)
+    assert writer.begin().commit().sequence == 1
+
+
+def test_two_runs_never_share_a_name(spool: Spool) -> None:
+    first, second = SpoolWriter(spool), SpoolWriter(spool)
+    entries = {writer.begin().commit() for writer in (first, second, first)}
+    assert len({entry.name for entry in entries}) == 3
+
+
+def test_a_spool_that_cannot_work_is_refused(spool: Spool) -> None:
+    spool.root.parent.mkdir(parents=True)
+    spool.root.write_text("in the way")
+    with pytest.raises(Misconfigured, match="cannot be written"):
+        SpoolWriter(spool)
+
+
+def test_finished_files_go_where_they_are_told(spool: Spool) -> None:
+    elsewhere = spool.root / "elsewhere"
+    writer = SpoolWriter(spool, elsewhere)
+    file = writer.begin()
+    file.write(b"abc")
+    assert [path.parent for path in spool.temporary.iterdir()] == [spool.temporary]
+    entry = file.commit()
+    assert [path.name for path in elsewhere.iterdir()] == [entry.file_name]
+    assert list(spool.temporary.iterdir()) == []
+    assert not spool.new.exists()
+
+
+def test_a_disk_that_takes_less_than_a_fragment_gets_the_rest(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, content: write(descriptor, content[:7]))
+    file = SpoolWriter(spool).begin()
+    file.write(memoryview(bytes(range(100))))
+    file.write(bytes(range(100, 200)))
+    entry = file.commit()
+    assert spool.path(entry).read_bytes() == bytes(range(200))
+    assert entry.sha256 == hashlib.sha256(bytes(range(200))).hexdigest()
+
+
+def test_file_and_name_are_synced_in_this_order(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = SpoolWriter(spool)
+    file = writer.begin()
+    file.write(b"abc")
+    steps = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        steps.append(Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(spool.root).parts[0])
+        assert bool(list(spool.new.iterdir())) is (steps[-1] == "new")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    file.commit()
+    assert steps == ["tmp", "new"]
+
+
+def test_a_large_file_is_handed_to_the_disk_while_it_is_written_and_read_back_whole(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[tuple[int, int]] = []
+    advise = os.posix_fadvise
+
+    def recorded(descriptor: int, offset: int, size: int, advice: int) -> None:
+        handed.append((offset, size))
+        advise(descriptor, offset, size, advice)
+
+    monkeypatch.setattr(os, "posix_fadvise", recorded)
+    file = SpoolWriter(spool).begin()
+    content = os.urandom(3_300_000)
+    for start in range(0, len(content), 100_000):
+        file.write(memoryview(content)[start : start + 100_000])
+    assert handed == [(0, 1 << 20), (1 << 20, 1 << 20), (2 << 20, 1 << 20)]
+    assert spool.path(file.commit()).read_bytes() == content
+
+
+def test_a_file_system_that_takes_no_advice_stores_all_the_same(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "posix_fadvise", refuse)
+    file = SpoolWriter(spool).begin()
+    file.write(bytes(1 << 21))
+    assert spool.path(file.commit()).stat().st_size == 1 << 21
