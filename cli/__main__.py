@@ -57,6 +57,7 @@ COMMANDS: Final[dict[str, Planned]] = {
     "quarantine": Planned("cli.quarantine:app", "List, show or retry what could not be processed.", "Look"),
     "predict": Planned("cli.predict:predict", "Classify DICOM or image files; needs no database.", "Model"),
     "models": Planned("cli.models:app", "List, show or verify model versions.", "Model"),
+    "data": Planned("cli.data:app", "Look at a data set; register it with labels and patient split.", "Model"),
     "train": Planned("cli.training:train", "Train a model on a data set.", "Model"),
     "evaluate": Planned("cli.training:evaluate", "Measure a model on a data set, with intervals.", "Model"),
     "peers": Planned("cli.peers:app", "Say who may send; list, add, remove or test peers.", "Administer"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,7 +42,7 @@ class Assignment:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def assign(dataset: Dataset, key: bytes = PUBLIC_KEY) -> Assignment:
+def assign(dataset: Dataset, key: bytes = PUBLIC_KEY, digests: Mapping[str, str] | None = None) -> Assignment:
     """Assign each image of a data set its use.
 
     A published ``test/`` is the test split as it stands. Everything else goes
@@ -49,12 +50,19 @@ def assign(dataset: Dataset, key: bytes = PUBLIC_KEY) -> Assignment:
     data set without ``test/`` and RESERVED beside one. Patients never move;
     an image of which an identical copy is held out is dropped instead.
 
+    Parameters
+    ----------
+    digests : mapping of str to str, optional
+        By item key, what tells one picture from another, where the caller has
+        it already; else the SHA-256 of each file.
+
     Raises
     ------
     DatasetError
         If a picture cannot be read, or identical pictures carry different labels.
     """
-    digests = {item.key: hashlib.sha256(dataset.read(item)).hexdigest() for item in dataset.items}
+    if digests is None:
+        digests = {item.key: hashlib.sha256(dataset.read(item)).hexdigest() for item in dataset.items}
     published_test = any(item.published_split == "test" for item in dataset.items)
     placed: dict[str, Split] = {}
     copies: dict[str, list[Item]] = defaultdict(list)
@@ -77,4 +85,4 @@ def assign(dataset: Dataset, key: bytes = PUBLIC_KEY) -> Assignment:
             chosen[keeper].append(item)
         else:
             dropped.append(item)
-    return Assignment({split: tuple(items) for split, items in chosen.items()}, tuple(dropped), digests)
+    return Assignment({split: tuple(items) for split, items in chosen.items()}, tuple(dropped), dict(digests))

@@ -1,69 +1,62 @@
-"""Data sets of the published layout: what is in them, without reading a pixel.
+"""Data sets: what is in them, and how their images are opened.
 
-A data set is a folder or a zip of it, holding ``{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg``
-at any depth, with any of the three splits, or a plain folder per class.
+A data set is a folder or a zip of one of three layouts (docs/data.md):
+``{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg`` at any depth, with any of the
+three splits; a plain folder per class; or DICOM files with a CSV of labels.
 """
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import RejectedInput
+from imaging.eight_bit import TO_SIXTEEN_BIT, grey_from_picture
+from imaging.instance import ReadingRules
+from imaging.master import shrink
+from training import dataset_folders, dataset_table
+from training.dataset_decoding import Decoders, default_rules
+from training.dataset_files import UNREADABLE, Files, open_files
+from training.dataset_items import LABELS, PUBLISHED_SPLITS, Item, Layout, Rendered
 from training.errors import DatasetError
-from training.patients import patient_of, subgroup_of
 
-LABELS: Final = ("NORMAL", "PNEUMONIA")
-PUBLISHED_SPLITS: Final = frozenset({"train", "val", "test"})
-_PICTURES: Final = frozenset({".jpeg", ".jpg", ".png"})
-_LARGEST_PICTURE: Final = 128 << 20
-# what zipfile raises for damaged, encrypted and exotically compressed members, and what a disk does
-_UNREADABLE: Final = (OSError, KeyError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
+__all__ = ["LABELS", "PUBLISHED_SPLITS", "Dataset", "Item", "Layout", "Rendered", "open_dataset"]
 
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One labelled image of a data set.
-
-    Attributes
-    ----------
-    key : str
-        ``split/class/file`` or ``class/file``: the same wherever the data set lies.
-    path : str
-        Where its bytes are, relative to the data set.
-    label : str
-        NORMAL or PNEUMONIA.
-    published_split : str or None
-        train, val, test, or None for a plain folder per class.
-    patient : str
-        See `training.patients.patient_of`.
-    subgroup : str or None
-        ``bacterial``, ``viral`` or None.
-    """
-
-    key: str
-    path: str
-    label: str
-    published_split: str | None
-    patient: str
-    subgroup: str | None
+_TABLE_HINT: Final = "or a CSV with the columns label and file or sop_instance_uid"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """An opened data set: its items in sorted order, and how to read their bytes."""
+    """An opened data set: its items in sorted order, and how to read them; for several threads at once.
+
+    Attributes
+    ----------
+    name : str
+        Of its folder or zip.
+    items : tuple of Item
+        Sorted by key.
+    layout : Layout
+        How it says what its images are.
+    ignored : tuple of str
+        Pictures in no class folder, or files that the table does not name.
+    """
 
     name: str
     items: tuple[Item, ...]
     _read: Callable[[str], bytes]
+    layout: Layout = Layout.PUBLISHED
+    ignored: tuple[str, ...] = ()
+    _decode: Callable[[str], tuple[int, int, NDArray[np.uint16]]] | None = None
 
     def read(self, item: Item) -> bytes:
-        """Return the bytes of one image.
+        """Return the bytes of one image's file.
 
         Raises
         ------
@@ -72,11 +65,37 @@ class Dataset:
         """
         try:
             content = self._read(item.path)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise DatasetError(f"{self.name}: {item.path} cannot be read ({type(error).__name__})") from error
         if not content:
             raise DatasetError(f"{self.name}: {item.path} is empty")
         return content
+
+    def render(self, item: Item) -> Rendered:
+        """Open one image on the path that serving takes, up to its master.
+
+        Raises
+        ------
+        DatasetError
+            Naming the file, if it is no readable image.
+        """
+        content = self.read(item)
+        try:
+            if self._decode is None or content.startswith(dataset_table.PICTURES):
+                grey = grey_from_picture(content)
+                (rows, columns), master = grey.shape, shrink(grey.astype(np.uint16) * np.uint16(TO_SIXTEEN_BIT))
+            else:
+                rows, columns, master = self._decode(item.path)
+        except RejectedInput as error:
+            what = "picture" if self._decode is None else "image"
+            raise DatasetError(f"{self.name}: {item.path} is no readable {what}: {error.detail}") from error
+        except UNREADABLE as error:
+            raise DatasetError(f"{self.name}: {item.path} cannot be read ({type(error).__name__})") from error
+        return Rendered(hashlib.sha256(content).hexdigest(), len(content), rows, columns, master)
+
+    def master(self, item: Item) -> NDArray[np.uint16]:
+        """Return the master of one image; see `render`."""
+        return self.render(item).master
 
     def require_classes(self) -> None:
         """Refuse a data set that lacks one of the classes: nothing can be fitted or judged with it.
@@ -88,79 +107,77 @@ class Dataset:
         """
         for label in LABELS:
             if not any(item.label == label for item in self.items):
-                raise DatasetError(f"{self.name}: no image of class {label}; expected a folder {label}/ with pictures")
+                expected = f"a folder {label}/ with pictures"
+                if self.layout is Layout.TABLE:
+                    expected = f"lines with the label {label}"
+                raise DatasetError(f"{self.name}: no image of class {label}; expected {expected}")
+
+    def require_whole_patients(self) -> None:
+        """Refuse a data set that has images of one patient in two of its splits.
+
+        Raises
+        ------
+        DatasetError
+            Naming the patient and a file of each.
+        """
+        seen: dict[str, Item] = {}
+        for item in self.items:
+            first = seen.setdefault(item.patient, item)
+            if first.published_split != item.published_split:
+                raise DatasetError(
+                    f"{self.name}: patient {item.patient} is in two splits: {first.path} "
+                    f"({first.published_split or 'none'}) and {item.path} ({item.published_split or 'none'}); "
+                    "a patient belongs to one"
+                )
 
 
 @contextmanager
-def open_dataset(location: Path) -> Iterator[Dataset]:
-    """Open a folder or zip of the published layout for as long as the block lasts.
+def open_dataset(
+    location: Path, rules: ReadingRules | None = None, *, whole_patients: bool = True
+) -> Iterator[Dataset]:
+    """Open a folder or zip of one of the layouts for as long as the block lasts.
+
+    Parameters
+    ----------
+    rules : ReadingRules, optional
+        What DICOM files are held against; else the shipped scope rules, for any age.
+    whole_patients : bool
+        Whether a patient in two splits is refused; who only looks may want to see more.
 
     Raises
     ------
     DatasetError
-        If it is missing, is neither folder nor zip, holds no picture in a
-        class folder, or holds two different files for one image.
+        If it is missing, is neither folder nor zip, has no image that is
+        labelled, a label that is not in the vocabulary, two different files
+        for one image, or a patient in two of its splits.
     """
-    if location.is_dir():
-        root = location.resolve()
-        paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-        # the folder handed in may itself be a split (…/test) or sit in one (…/test/NORMAL)
-        above = [part for part in root.parts[-2:] if part in PUBLISHED_SPLITS or part in LABELS]
-        yield _catalogue(location.name, paths, lambda path: _read_file(root / path), above)
-    elif location.is_file():
+    with open_files(location) as files:
+        decoders = Decoders(rules or default_rules())
         try:
-            archive = zipfile.ZipFile(location)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise DatasetError(f"{location}: neither a folder nor a readable zip") from error
-        with archive:
-            names = sorted(name for name in archive.namelist() if not name.endswith("/"))
-            yield _catalogue(location.name, names, lambda name: _read_member(archive, name), [])
-    else:
-        raise DatasetError(f"{location}: no such folder or zip; --data wants the collection's folder or a zip of it")
+            dataset = _catalogue(location.absolute().name, files, decoders)
+            if whole_patients:
+                dataset.require_whole_patients()
+            yield dataset
+        finally:
+            decoders.close()
 
 
-def _read_file(path: Path) -> bytes:
-    if path.stat().st_size > _LARGEST_PICTURE:
-        raise ValueError("larger than any picture")
-    return path.read_bytes()
+def _catalogue(name: str, files: Files, decoders: Decoders) -> Dataset:
+    table = dataset_table.find_table(name, files)
+    if table is not None:
 
+        def decode(path: str) -> tuple[int, int, NDArray[np.uint16]]:
+            with files.local(path) as file:
+                header, master = decoders.image(file)
+            return header.rows or master.shape[0], header.columns or master.shape[1], master
 
-def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    # the declared size bounds what is inflated: zipfile stops there and checks the CRC
-    if archive.getinfo(name).file_size > _LARGEST_PICTURE:
-        raise ValueError("larger than any picture")
-    return archive.read(name)
-
-
-def _catalogue(name: str, paths: Iterable[str], read: Callable[[str], bytes], above: list[str]) -> Dataset:
-    found: dict[str, list[Item]] = defaultdict(list)
-    for path in paths:
-        if (item := _item(path, above)) is not None:
-            found[item.key].append(item)
-    if not found:
+        items, ignored = dataset_table.catalogue(name, files, table, decoders)
+        return Dataset(name, items, files.read, Layout.TABLE, ignored, decode)
+    items, ignored = dataset_folders.catalogue(name, files)
+    if not items:
         raise DatasetError(
             f"{name}: no pictures in folders named {' or '.join(LABELS)}; "
-            "expected train/, val/ or test/ with a folder per class, or a folder per class"
+            f"expected train/, val/ or test/ with a folder per class, or a folder per class, {_TABLE_HINT}"
         )
-    items = []
-    for key in sorted(found):
-        # the public download carries the whole tree twice, one inside the other: the outer copy counts
-        first, *others = sorted(found[key], key=lambda item: (item.path.count("/"), item.path))
-        for other in others:
-            if read(other.path) != read(first.path):
-                raise DatasetError(f"{name}: {first.path} and {other.path} are different pictures of one name")
-        items.append(first)
-    return Dataset(name, tuple(items), read)
-
-
-def _item(path: str, above: list[str]) -> Item | None:
-    pure = PurePosixPath(path)
-    if pure.suffix.lower() not in _PICTURES or any(part.startswith((".", "__MACOSX")) for part in pure.parts):
-        return None
-    folders = [*above, *pure.parts[:-1]]
-    label = next((part for part in reversed(folders) if part in LABELS), None)
-    if label is None:
-        return None
-    split = next((part for part in reversed(folders) if part in PUBLISHED_SPLITS), None)
-    key = "/".join(part for part in (split, label, pure.name) if part)
-    return Item(key, path, label, split, patient_of(pure.stem, split), subgroup_of(pure.stem))
+    published = any(item.published_split is not None for item in items)
+    return Dataset(name, items, files.read, Layout.PUBLISHED if published else Layout.CLASS_FOLDERS, ignored)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.manifest import Interval
+from training.reliability import calibration_figures, expected_calibration_error
 
 Floats = NDArray[np.float64]
 
@@ -23,7 +24,8 @@ NAMES: Final = (
     "brier",
     "ece",
 )
-_ECE_BINS: Final = 15
+# Asked for by name: what of calibration the JSON of `lungwatch evaluate` does not carry.
+CALIBRATION_NAMES: Final = ("ece_debiased", "log_loss", "calibration_slope", "calibration_intercept")
 _INTERVAL: Final = (2.5, 97.5)
 
 
@@ -54,15 +56,19 @@ class Scored:
         return Scored(self.labels[which], self.scores[which], self.probabilities[which], self.patients[which])
 
 
-def figures(scored: Scored, threshold: float, weights: Floats | None = None) -> dict[str, float]:
-    """Compute every figure once.
+def figures(
+    scored: Scored, threshold: float | Floats, weights: Floats | None = None, names: Sequence[str] = NAMES
+) -> dict[str, float]:
+    """Compute figures once.
 
     Parameters
     ----------
-    threshold : float
-        Scores at or above it are called PNEUMONIA.
+    threshold : float or ndarray of float64, shape (n,)
+        Scores at or above it are called PNEUMONIA; one for each image where it was not chosen for all together.
     weights : ndarray of float64, shape (n,), optional
         How often each image counts.
+    names : sequence of str
+        The figures of `NAMES` are computed in any case, those of `CALIBRATION_NAMES` if they are among these.
 
     Returns
     -------
@@ -73,7 +79,7 @@ def figures(scored: Scored, threshold: float, weights: Floats | None = None) -> 
     ill = scored.labels == 1
     called = scored.scores >= threshold
     area, average_precision = _ranking(ill, scored.scores, weights)
-    return {
+    found = {
         "auc": area,
         "accuracy": _mean(called == ill, weights),
         "sensitivity": _mean(called[ill], weights[ill]),
@@ -81,12 +87,15 @@ def figures(scored: Scored, threshold: float, weights: Floats | None = None) -> 
         "precision": _mean(ill[called], weights[called]),
         "average_precision": average_precision,
         "brier": _mean((scored.probabilities - ill) ** 2, weights),
-        "ece": _expected_calibration_error(ill, scored.probabilities, weights),
+        "ece": expected_calibration_error(ill, scored.probabilities, weights),
     }
+    if not set(names) <= set(NAMES):
+        found |= calibration_figures(ill, scored.probabilities, weights)
+    return found
 
 
 def intervals(
-    scored: Scored, threshold: float, names: Sequence[str] = NAMES, resamples: int = 1000, seed: int = 0
+    scored: Scored, threshold: float | Floats, names: Sequence[str] = NAMES, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Interval]:
     """Compute figures with 95 % intervals by resampling patients, all images of one together (percentile bootstrap).
 
@@ -100,18 +109,22 @@ def intervals(
     dict of str to Interval
         With None where a figure is undefined on these images.
     """
-    value = figures(scored, threshold)
+    value = figures(scored, threshold, names=names)
     draws = {name: np.full(resamples, np.nan) for name in names}
     for number, weights in enumerate(patient_weights(scored.patients, resamples, seed)):
-        drawn = figures(scored, threshold, weights)
+        drawn = figures(scored, threshold, weights, names)
         for name in names:
             draws[name][number] = drawn[name]
-    if "ece" in draws:
+    return {name: interval_of(name, value[name], draws[name]) for name in names}
+
+
+def interval_of(name: str, value: float, draws: Floats) -> Interval:
+    """Return a figure with the 95 % interval that its bootstrap draws span; see `intervals`."""
+    if name in {"ece", "ece_debiased"} and np.isfinite(draws).any():
         # Resampling adds noise that ECE counts as miscalibration: without this its interval lies above its value.
         # By the median and not the mean, so that the value lies within the interval however skewed the draws are.
-        excess = np.nanmedian(draws["ece"]) - value["ece"] if np.isfinite(draws["ece"]).any() else 0.0
-        draws["ece"] = np.maximum(draws["ece"] - excess, 0.0)
-    return {name: _interval(value[name], draws[name]) for name in names}
+        draws = np.maximum(draws - (np.nanmedian(draws) - value), 0.0)
+    return _interval(value, draws)
 
 
 def patient_weights(patients: NDArray[np.int64], resamples: int, seed: int) -> Sequence[Floats]:
@@ -155,13 +168,3 @@ def _ranking(ill: NDArray[np.bool_], scores: Floats, weights: Floats) -> tuple[f
     below = np.cumsum(negatives) - negatives
     area = float((positives * (below + negatives / 2)).sum() / (all_positives * all_negatives))
     return area, average_precision
-
-
-def _expected_calibration_error(ill: NDArray[np.bool_], probabilities: Floats, weights: Floats) -> float:
-    """Return the mean gap between probability and frequency over 15 bins of equal width, weighted by their content."""
-    total = float(weights.sum())
-    if total == 0:
-        return float("nan")
-    bins = np.minimum((probabilities * _ECE_BINS).astype(np.int64), _ECE_BINS - 1)
-    gaps = np.bincount(bins, weights * (probabilities - ill), _ECE_BINS)
-    return float(np.abs(gaps).sum() / total)

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import RejectedInput
-from imaging.eight_bit import master_from_picture
 from imaging.spec import PreprocessSpec
 from training.datasets import LABELS, Dataset, Item
-from training.errors import DatasetError
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,39 @@ class Examples:
         return np.repeat(self.planes[which][..., np.newaxis], self.channels, axis=3)
 
 
+@dataclass(frozen=True)
+class Squares:
+    """Images as squares before the network's own size and scale, for fits that change them first.
+
+    Attributes
+    ----------
+    planes : ndarray of uint16, shape (n, side, side)
+        See `imaging.spec.PreprocessSpec.square`; rounded, which training copies need not be.
+    labels, patients, items
+        As in `Examples`.
+    """
+
+    planes: NDArray[np.uint16]
+    labels: NDArray[np.int64]
+    patients: NDArray[np.int64]
+    items: tuple[Item, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def only(self, which: NDArray[np.int64]) -> Squares:
+        """Return some of the images."""
+        items = tuple(self.items[int(row)] for row in which)
+        return Squares(self.planes[which], self.labels[which], self.patients[which], items)
+
+    def finished(self, spec: PreprocessSpec) -> Examples:
+        """Return the images as network input, as serving makes it."""
+        planes = np.empty((len(self), spec.input_size, spec.input_size), np.float32)
+        for row, square in enumerate(self.planes):
+            planes[row] = spec.finish(square.astype(np.float32))[:, :, 0]
+        return Examples(planes, self.labels, self.patients, self.items, spec.channels)
+
+
 def load(
     dataset: Dataset,
     items: Sequence[Item],
@@ -67,17 +97,31 @@ def load(
     """
     planes = np.empty((len(items), spec.input_size, spec.input_size), np.float32)
     for row, item in enumerate(items):
-        try:
-            master = master_from_picture(dataset.read(item))
-        except RejectedInput as error:
-            raise DatasetError(f"{dataset.name}: {item.path} is no readable picture: {error.detail}") from error
-        planes[row] = spec.apply(master)[:, :, 0]
+        planes[row] = spec.apply(dataset.master(item))[:, :, 0]
         advance()
+    return Examples(planes, labels_of(items), patients_of(items), tuple(items), spec.channels)
+
+
+def load_squares(
+    dataset: Dataset,
+    items: Sequence[Item],
+    spec: PreprocessSpec,
+    advance: Callable[[], None] = lambda: None,
+) -> Squares:
+    """Read images and bring them to the spec's first square; parameters and errors as `load`."""
+    planes = np.empty((len(items), spec.triangle_size, spec.triangle_size), np.uint16)
+    for row, item in enumerate(items):
+        planes[row] = np.rint(spec.square(dataset.master(item)))
+        advance()
+    return Squares(planes, labels_of(items), patients_of(items), tuple(items))
+
+
+def labels_of(items: Sequence[Item]) -> NDArray[np.int64]:
+    """Return each image's label, as `Examples` has it."""
+    return np.array([LABELS.index(item.label) for item in items], np.int64)
+
+
+def patients_of(items: Sequence[Item]) -> NDArray[np.int64]:
+    """Return each image's patient, as `Examples` has it."""
     numbers = {patient: number for number, patient in enumerate(sorted({item.patient for item in items}))}
-    return Examples(
-        planes,
-        np.array([LABELS.index(item.label) for item in items], np.int64),
-        np.array([numbers[item.patient] for item in items], np.int64),
-        tuple(items),
-        spec.channels,
-    )
+    return np.array([numbers[item.patient] for item in items], np.int64)
