@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 class Model(StrEnum):
     """Networks that can be trained."""
 
+    BASE = "base"
     REGULARISED = "regularised"
+    AUGMENTED = "augmented"
+    VGG16 = "vgg16"
+    MOBILENETV2 = "mobilenetv2"
+    CHAMPION = "champion"
 
 
 class _Bars:
@@ -71,6 +76,15 @@ def train(
     sensitivity: Annotated[
         float, typer.Option(help="Lower bound of sensitivity by patient the threshold must reach.", min=0.5, max=0.999)
     ] = 0.97,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the recipe's.", min=0)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Another number of epochs than the recipe's.", min=1)] = None,
+    backbone_weights: Annotated[
+        str | None,
+        typer.Option(help="For vgg16 and mobilenetv2: imagenet (Keras' download), none, or Keras' file without top."),
+    ] = None,
+    as_notebook: Annotated[
+        bool, typer.Option("--as-notebook", help="Give the backbone [0, 1], not what it was trained with.")
+    ] = False,
 ) -> None:
     """Train a model and write its signed bundle.
 
@@ -86,11 +100,11 @@ def train(
 
     key = private_key(settings)  # before hours are spent
     from training.build import Order, build  # noqa: PLC0415 - likewise
-    from training.recipe import RECIPES  # noqa: PLC0415 - likewise
+    from training.recipe import RECIPES, vary, with_backbone  # noqa: PLC0415 - likewise
 
     now = SystemClock().now()
     order = Order(
-        RECIPES[model.value],
+        with_backbone(vary(RECIPES[model.value], seed, epochs), backbone_weights, as_notebook=as_notebook),
         data,
         out.absolute(),
         name or model.value,

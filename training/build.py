@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version as library_version
 from pathlib import Path
@@ -25,14 +25,16 @@ from training.assignment import Assignment, assign
 from training.card import model_card
 from training.collection import ATTRIBUTION, INTENDED_USE
 from training.convert import to_litert, to_weights
-from training.datasets import LABELS, open_dataset
+from training.datasets import LABELS, Dataset, open_dataset
 from training.errors import FitFailed
 from training.fit import fit
+from training.frozen import fit_frozen
+from training.hardened import fit_hardened
 from training.metrics import intervals
 from training.patients import Split, patient_digest
 from training.patterns import make_checks
-from training.pixels import Examples, load
-from training.recipe import Recipe
+from training.pixels import Examples, load, load_squares
+from training.recipe import AnyRecipe, HardenedRecipe, Recipe
 from training.run import Epoch, Run
 from training.score import score, scored
 
@@ -41,7 +43,7 @@ _log = get(__name__)
 _LIBRARIES: Final = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
 # whoever chose the epoch shaped the weights as well
 _FITTED: Final = (Split.FIT, Split.WATCH)
-_USED: Final = (Split.FIT, Split.WATCH, Split.VALIDATION, Split.TEST)
+_SCORED: Final = (Split.WATCH, Split.VALIDATION, Split.TEST)
 
 
 class Watcher(Protocol):
@@ -69,13 +71,17 @@ class Order:
         What the lower bound at the operating point must reach.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     data: Path
     out: Path
     name: str
     version: str
     required_sensitivity: float = operating_point.REQUIRED_SENSITIVITY
-    spec: PreprocessSpec = field(default_factory=PreprocessSpec)
+
+    @property
+    def spec(self) -> PreprocessSpec:
+        """The recipe's preprocessing."""
+        return self.recipe.spec
 
     @property
     def partial(self) -> Path:
@@ -107,27 +113,42 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
         assignment = assign(dataset)
         _refuse_too_few(assignment, order.required_sensitivity)
         examples = {}
-        for split in _USED:
+        for split in _SCORED:
             items = assignment.items[split]
             examples[split] = load(dataset, items, order.spec, watcher.stage(f"read {split}", len(items)))
-    fingerprint = order.recipe.fingerprint(assignment.data_digest(), order.spec.digest())
-    run = Run.start_or_resume(order.partial, fingerprint)
-    steps = order.recipe.epochs * -(-len(examples[Split.FIT]) // order.recipe.batch_size)
-    advance = watcher.stage("fit", steps)
-    for _ in range(len(run.epochs) * (steps // order.recipe.epochs)):
-        advance()
-    model = fit(
-        order.recipe,
-        run,
-        fingerprint,
-        examples[Split.FIT],
-        examples[Split.WATCH],
-        report=watcher.epoch,
-        advance=lambda _epoch, _batch: advance(),
-    )
-    best = Run.start_or_resume(order.partial, fingerprint).best
+        model, best = _fit(order, dataset, assignment, examples[Split.WATCH], watcher)
     files = {WEIGHTS: to_weights(model), LITERT: to_litert(model)}
     return _write(order, key, now, assignment, examples, files, best, watcher)
+
+
+def _fit(
+    order: Order, dataset: Dataset, assignment: Assignment, watch: Examples, watcher: Watcher
+) -> tuple[Any, Epoch]:
+    """Fit, or go on fitting, and return the network and the epoch it is of."""
+    recipe, items = order.recipe, assignment.items[Split.FIT]
+    fingerprint = recipe.fingerprint(assignment.data_digest(), order.spec.digest())
+    run = Run.start_or_resume(order.partial, fingerprint)
+    read = watcher.stage(f"read {Split.FIT}", len(items))
+    steps = -(-len(items) // recipe.batch_size)
+    step = watcher.stage("fit", recipe.epochs * steps)
+    for _ in range(len(run.epochs) * steps):
+        step()
+
+    def advance(_epoch: int, _batch: int) -> None:
+        step()
+
+    match recipe:
+        case Recipe():
+            train = load(dataset, items, order.spec, read)
+            fitted = fit if recipe.backbone_weights is None else fit_frozen
+            model = fitted(recipe, run, fingerprint, train, watch, report=watcher.epoch, advance=advance)
+            return model, Run.start_or_resume(order.partial, fingerprint).best
+        case HardenedRecipe():
+            squares = load_squares(dataset, items, order.spec, read)
+            model = fit_hardened(
+                recipe, order.spec, run, fingerprint, squares, watch, report=watcher.epoch, advance=advance
+            )
+            return model, Run.start_or_resume(order.partial, fingerprint).epochs[-1]
 
 
 def _refuse_too_few(assignment: Assignment, required: float) -> None:
@@ -203,7 +224,9 @@ def _score(runtime: Runtime, examples: Examples, watcher: Watcher, stage: str) -
 
 
 def _data(assignment: Assignment, fitted_patients: bytes) -> Data:
-    used = {split: assignment.items[split] for split in (*_USED, Split.RESERVED) if assignment.items[split]}
+    used = {
+        split: assignment.items[split] for split in (Split.FIT, *_SCORED, Split.RESERVED) if assignment.items[split]
+    }
     return Data(
         name="Chest X-Ray Images (Pneumonia), Kermany et al. 2018",
         digest=assignment.data_digest(),

@@ -45,6 +45,7 @@ def fit(
     *,
     report: Callable[[Epoch], None] = lambda _: None,
     advance: Callable[[int, int], None] = lambda _epoch, _batch: None,
+    network: Callable[[], Any] | None = None,
 ) -> Any:
     """Fit, or go on fitting, and return the network of the best epoch.
 
@@ -56,6 +57,8 @@ def fit(
         Patients held out from `train`; their loss chooses the epoch and nothing else uses them.
     report, advance : callable
         Called after each epoch and each batch.
+    network : callable, optional
+        Builds what is fitted; else the recipe's architecture.
 
     Returns
     -------
@@ -73,9 +76,10 @@ def fit(
     from training.keras_hooks import Batches, EachEpoch  # noqa: PLC0415 - likewise
 
     train_weights, watch_weights = class_weights(train.labels), class_weights(watch.labels)
+    make = network or ARCHITECTURES[recipe.architecture]
     keras.utils.set_random_seed(recipe.seed)
     batches = Batches(train, train_weights, recipe, first_epoch=len(run.epochs))
-    model = _compiled(recipe, len(batches))
+    model = _compiled(make(), recipe, len(batches))
     if run.epochs:
         model.load_weights(run.weights(run.epochs[-1].number))
         _log.info("fit_resumed", epochs_done=len(run.epochs))
@@ -99,12 +103,12 @@ def fit(
             initial_epoch=len(run.epochs),
             validation_data=(watch.inputs(slice(None)), _columns(watch.labels), watch_weights),
             validation_batch_size=64,
-            callbacks=[EachEpoch(each_epoch, advance)],
+            callbacks=[EachEpoch(each_epoch, lambda epoch, batch, _: advance(epoch, batch))],
             shuffle=False,
             verbose=0,
         )
     model.load_weights(state.weights(state.best.number))
-    bare = ARCHITECTURES[recipe.architecture]()
+    bare = make()
     bare.set_weights(model.get_weights())
     return bare
 
@@ -113,10 +117,9 @@ def _columns(labels: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.eye(len(LABELS), dtype=np.float32)[labels]
 
 
-def _compiled(recipe: Recipe, batches: int) -> Any:
+def _compiled(model: Any, recipe: Recipe, batches: int) -> Any:
     import keras  # noqa: PLC0415 - only those who fit pay for TensorFlow
 
-    model = ARCHITECTURES[recipe.architecture]()
     schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, batches * recipe.epochs, alpha=0.01)
     model.compile(
         optimizer=keras.optimizers.Adam(schedule),

@@ -51,14 +51,16 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # Keras ships no typ
 
 
 class EachEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types
-    """Hand each epoch's figures out; stop when told so."""
+    """Hand the figures of each batch and each epoch out; stop when told so."""
 
     def __init__(
-        self, each_epoch: Callable[[int, dict[str, float], float], bool], advance: Callable[[int, int], None]
+        self,
+        each_epoch: Callable[[int, dict[str, float], float], bool],
+        each_batch: Callable[[int, int, dict[str, float]], None],
     ) -> None:
         super().__init__()
         self._each_epoch = each_epoch
-        self._advance = advance
+        self._each_batch = each_batch
         self._number = 0
         self._begun = 0.0
 
@@ -77,12 +79,14 @@ class EachEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships n
         self._begun = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Move the progress bar."""
-        del logs
-        self._advance(self._number, batch)
+        """Hand each batch's figures out: the means of the epoch so far."""
+        self._each_batch(self._number, batch, _floats(logs))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Hand the figures out."""
-        figures = {name: float(value) for name, value in (logs or {}).items()}
-        if self._each_epoch(epoch + 1, figures, time.monotonic() - self._begun):
+        if self._each_epoch(epoch + 1, _floats(logs), time.monotonic() - self._begun):
             self.model.stop_training = True
+
+
+def _floats(logs: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in (logs or {}).items()}

@@ -70,6 +70,10 @@ class Run:
         """Where the weights after an epoch lie, optimiser state included."""
         return self.folder / f"epoch-{number:03}.weights.h5"
 
+    def average(self, number: int) -> Path:
+        """Where the averaged weights after an epoch lie, for recipes that average."""
+        return self.folder / f"epoch-{number:03}.average.npz"
+
     def finished(self, epochs: int, patience: int) -> bool:
         """Whether nothing is left to do."""
         return bool(self.epochs) and (
@@ -80,9 +84,9 @@ class Run:
         """Record an epoch whose weights are written, and drop weights that are neither best nor latest."""
         grown = Run(self.folder, (*self.epochs, epoch))
         grown._write(fingerprint)
-        keep = {grown.weights(grown.best.number), grown.weights(epoch.number)}
-        for path in self.folder.glob("epoch-*.weights.h5"):
-            if path not in keep:
+        keep = {f"epoch-{number:03}" for number in (grown.best.number, epoch.number)}
+        for path in self.folder.glob("epoch-*"):
+            if path.name.partition(".")[0] not in keep:
                 path.unlink()
         return grown
 

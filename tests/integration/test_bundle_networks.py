@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bundle.architectures import seed_regularised
+from bundle.architectures import se_resnet, seed_regularised
 from bundle.architectures.table import ARCHITECTURES
 from bundle.checks import decode
 from bundle.errors import BundleRefused
 from bundle.keras import network
+from bundle.litert import LiteRTRuntime
 from bundle.load import STARTER, load
 from bundle.manifest import CHECKS, WEIGHTS
 from bundle.signing import RELEASE_KEY, public_key
 from core.settings import RuntimeChoice
 from tests.factories.bundles import make_bundle, make_key, starter
+from training.convert import to_litert
 
 RELEASE = [public_key(RELEASE_KEY)]
 TRUSTED = [make_key().public_key()]
@@ -37,6 +39,36 @@ def test_the_seed_network_is_the_notebooks_to_the_digit() -> None:
     assert [layer.rate for layer in model.layers if hasattr(layer, "rate")] == [0.3, 0.3]
     assert {layer.padding for layer in model.layers if hasattr(layer, "filters")} == {"valid"}
     np.testing.assert_allclose(model(np.zeros((1, 128, 128, 3), np.float32)).numpy().sum(), 1.0, rtol=1e-6)
+
+
+def test_our_network_takes_any_size_with_the_same_weights() -> None:
+    model = se_resnet.build()
+    assert model.count_params() == 1_972_426 == se_resnet.PARAMETERS
+    assert model.input_shape == (None, 160, 160, 1)
+    assert model.output_shape == (None, 2)
+    # what the class activation map is made from
+    assert model.get_layer(se_resnet.FEATURES).output.shape == (None, 5, 5, 192)
+    assert model.get_layer(se_resnet.LABEL).kernel.shape == (192, 2)
+    flexible = se_resnet.build(None)
+    flexible.set_weights(model.get_weights())
+    images = np.random.default_rng(0).standard_normal((3, 160, 160, 1), np.float32)
+    np.testing.assert_allclose(flexible(images).numpy(), model(images).numpy(), atol=1e-6)
+    assert flexible(images[:, ::2, ::2]).shape == (3, 2)
+
+
+def test_our_network_is_the_same_in_litert() -> None:
+    model = se_resnet.build()
+    rng = np.random.default_rng(0)
+    # fresh blocks are the identity, and fresh statistics nought and one: make every weight matter
+    for layer in model.layers:
+        if type(layer).__name__ == "BatchNormalization":
+            shape = layer.gamma.shape
+            layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
+            layer.moving_mean.assign(rng.normal(0, 0.1, shape))
+            layer.moving_variance.assign(rng.uniform(0.5, 2, shape))
+    images = rng.standard_normal((4, 160, 160, 1), np.float32)
+    runtime = LiteRTRuntime(to_litert(model), 1, 1, 2)
+    np.testing.assert_allclose(runtime.predict(images), model(images).numpy()[:, 1], atol=1e-5)
 
 
 def test_both_runtimes_of_the_starter_agree() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -52,9 +53,52 @@ def test_the_digest_follows_every_field() -> None:
     assert spec.digest() == "967f0c60636e418134e40adba97bca75fd8c0d08e822ab8dd2f1b101d753479b"
 
 
-def test_it_reads_back_what_it_wrote() -> None:
-    spec = PreprocessSpec(input_size=96, channels=1)
-    assert PreprocessSpec.from_dict(spec.to_dict()) == spec
+STANDARD = PreprocessSpec(input_size=160, channels=1, scale="standard", crop=0.05, clip=(1.0, 99.0))
+
+
+@pytest.mark.parametrize("spec", [PreprocessSpec(input_size=96, channels=1), STANDARD])
+def test_it_reads_back_what_it_wrote(spec: PreprocessSpec) -> None:
+    through_json = json.loads(json.dumps(spec.to_dict()))
+    assert PreprocessSpec.from_dict(through_json) == spec
+    assert PreprocessSpec.from_dict(through_json).digest() == spec.digest()
+
+
+def test_what_the_first_fields_can_say_stays_version_one() -> None:
+    assert PreprocessSpec().to_dict() == {
+        "version": 1, "triangle_size": 224, "input_size": 128, "channels": 3, "scale": "unit"
+    }  # fmt: skip
+    assert STANDARD.to_dict()["version"] == 2
+    # held fixed: bundles in the field carry it
+    assert STANDARD.digest() == "b930df9d472302f392d5d0975b1881077ceaf2dd9885b6d134fb356319f9b788"
+    with pytest.raises(Misconfigured, match="are version 1, not 2"):
+        PreprocessSpec.from_dict({**PreprocessSpec().to_dict(), "version": 2, "crop": 0.0, "clip": None})
+
+
+def test_standardised_input_forgets_exposure_and_letters() -> None:
+    master = (picture(224) * np.uint16(60)).astype(np.uint16)
+    plane = STANDARD.apply(master)
+    assert (plane.shape, plane.dtype) == ((160, 160, 1), np.float32)
+    assert abs(float(plane.mean())) < 1e-5
+    assert abs(float(plane.std()) - 1) < 1e-4
+    brighter = (master.astype(np.int64) * 3 + 5000).astype(np.uint16)
+    np.testing.assert_allclose(STANDARD.apply(brighter), plane, atol=1e-4)
+    marked = master.copy()
+    marked[100:108, 100:108] = 65535
+    # the letter is no brighter than the brightest hundredth, so all else stays nearly as it was
+    assert np.median(np.abs(STANDARD.apply(marked) - plane)) < 0.05
+    assert marked.max() == 65535 > STANDARD.apply(marked).max()
+
+
+def test_the_crop_leaves_the_edge_out() -> None:
+    edged = picture(224).astype(np.uint16)
+    edged[:10] = edged[-10:] = edged[:, :10] = edged[:, -10:] = 60_000
+    bare = picture(224).astype(np.uint16)
+    spec = dataclasses.replace(STANDARD, crop=0.06)
+    np.testing.assert_array_equal(spec.apply(edged), spec.apply(bare))
+
+
+def test_an_empty_image_is_nought() -> None:
+    assert (STANDARD.apply(np.full((300, 200), 40_000, np.uint16)) == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -74,6 +118,29 @@ def test_it_reads_back_what_it_wrote() -> None:
 def test_a_spec_this_code_does_not_implement_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(Misconfigured):
         PreprocessSpec.from_dict({**PreprocessSpec().to_dict(), **change})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 1},
+        {"version": True},
+        {"scale": "percent"},
+        {"crop": 0.3},
+        {"crop": -0.1},
+        {"crop": 0},
+        {"crop": float("nan")},
+        {"clip": [99, 1]},
+        {"clip": [1]},
+        {"clip": ["1", "99"]},
+        {"clip": 5},
+        {"clip": [float("nan"), 99]},
+        {"surprise": 1},
+    ],
+)
+def test_a_standardised_spec_this_code_does_not_implement_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(Misconfigured):
+        PreprocessSpec.from_dict({**STANDARD.to_dict(), **change})
 
 
 @pytest.mark.parametrize("master", [np.zeros((5, 5)), np.zeros((5, 5, 1), np.uint16), np.zeros((0, 5), np.uint16)])

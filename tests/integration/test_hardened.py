@@ -1,0 +1,149 @@
+"""The hardened fit on drawn pictures: to a bundle that serves, through a crash, and refused where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bundle.architectures.table import ARCHITECTURES
+from bundle.load import load
+from core.settings import RuntimeChoice
+from tests.factories.bundles import make_key
+from tests.factories.collections import published, write_zip
+from training.assignment import assign
+from training.build import Order, build
+from training.datasets import open_dataset
+from training.errors import FitFailed
+from training.hardened import fit_hardened
+from training.hardened_batches import DisguisedBatches, targets
+from training.patients import Split
+from training.pixels import Squares, load_squares
+from training.recipe import HardenedRecipe, Stage
+from training.run import Epoch, Run
+
+# Keras' variables and NumPy 2; nothing of ours
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+
+KEY = make_key()
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+RECIPE = HardenedRecipe("tiny", (Stage(24, 1), Stage(32, 1)), batch_size=16, averaging=0.5)
+
+
+def tiny(size: int | None = 32) -> Any:
+    """Build a network of the same make as ours that compiles in a second."""
+    import keras  # noqa: PLC0415 - TensorFlow takes seconds
+
+    layers = keras.layers
+    image = keras.Input((size, size, 1), name="image")
+    flow = layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(image)
+    flow = layers.Activation("relu")(layers.BatchNormalization()(flow))
+    flow = layers.Dropout(0.2)(layers.GlobalAveragePooling2D(name="pooled")(flow))
+    return keras.Model(image, layers.Dense(2, activation="softmax", name="label")(flow))
+
+
+class Interrupted(Exception):
+    """Stands for a crash between two epochs."""
+
+
+class Watcher:
+    """Hears of epochs, and may die after one."""
+
+    def __init__(self, die_after: int | None = None) -> None:
+        self.die_after = die_after
+        self.epochs: list[Epoch] = []
+
+    def stage(self, name: str, total: int) -> Callable[[], None]:
+        assert name
+        assert total >= 0
+        return lambda: None
+
+    def epoch(self, epoch: Epoch) -> None:
+        self.epochs.append(epoch)
+        if epoch.number == self.die_after:
+            raise Interrupted
+
+
+@pytest.fixture(autouse=True)
+def _architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "tiny", tiny)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_zip(tmp_path_factory.mktemp("data") / "collection.zip", published(30, 60))
+
+
+@pytest.fixture(scope="module")
+def squares(data: Path) -> dict[Split, Squares]:
+    with open_dataset(data) as dataset:
+        items = assign(dataset).items
+        return {split: load_squares(dataset, items[split], RECIPE.spec) for split in (Split.FIT, Split.WATCH)}
+
+
+def order(root: Path, data: Path) -> Order:
+    return Order(RECIPE, data, root / "bundle", "tiny", "1", required_sensitivity=0.3)
+
+
+def test_an_interrupted_run_ends_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:
+    whole, again = order(tmp_path / "whole", data), order(tmp_path / "again", data)
+    manifest, digest = build(whole, KEY, NOW, Watcher())
+    assert manifest.architecture == "tiny"
+    assert manifest.preprocess["version"] == 2
+    assert manifest.training["stages"] == [{"size": 24, "epochs": 1}, {"size": 32, "epochs": 1}]
+    with pytest.raises(Interrupted):
+        build(again, KEY, NOW, Watcher(die_after=1))
+    assert not again.out.exists()
+    watcher = Watcher()
+    build(again, KEY, NOW, watcher)
+    assert [epoch.number for epoch in watcher.epochs] == [2]
+
+    trusted = [KEY.public_key()]
+    one = load(whole.out, RuntimeChoice.LITERT, digest, trusted)
+    other = load(again.out, RuntimeChoice.KERAS, None, trusted)
+    inputs = np.random.default_rng(0).standard_normal((4, 32, 32, 1), np.float32)
+    # not bit for bit everywhere: threads may add in another order
+    np.testing.assert_allclose(one.runtime.predict(inputs), other.runtime.predict(inputs), atol=1e-4)
+
+
+def test_batches_depend_on_seed_epoch_and_number_alone(squares: dict[Split, Squares]) -> None:
+    fitted = squares[Split.FIT]
+    weights = np.full(len(fitted), 1 / len(fitted))
+
+    def batches(epoch: int, recipe: HardenedRecipe = RECIPE) -> DisguisedBatches:
+        return DisguisedBatches(fitted, weights, recipe, recipe.spec, 24, epoch)
+
+    first, second = batches(0), batches(1)
+    images, found = first[1]
+    assert (images.shape, images.dtype) == ((16, 24, 24, 1), np.float32)
+    np.testing.assert_array_equal(images, batches(0)[1][0])
+    assert not np.array_equal(images, second[1][0])
+    assert not np.array_equal(images, batches(0, replace(RECIPE, seed=14))[1][0])
+    first.on_epoch_end()
+    np.testing.assert_array_equal(first[0][0], second[0][0])
+    # the last batch is as full as the others
+    assert len(first[len(first) - 1][0]) == 16
+    np.testing.assert_allclose(found["label"].sum(axis=1), 1, rtol=1e-6)
+    assert (found["kind"].sum(axis=1) <= found["label"][:, 1] + 1e-6).all()
+
+
+def test_the_kind_is_told_of_pneumonias_only(squares: dict[Split, Squares]) -> None:
+    fitted = squares[Split.FIT]
+    kind = targets(fitted)["kind"]
+    for row, item in enumerate(fitted.items):
+        assert kind[row].sum() == (item.label == "PNEUMONIA")
+    assert kind.sum(axis=0).min() > 0
+
+
+def test_a_loss_that_is_no_number_ends_the_fit(squares: dict[Split, Squares], tmp_path: Path) -> None:
+    run = Run.start_or_resume(tmp_path / "run", "f")
+    wild = replace(RECIPE, learning_rate=float("nan"))
+    watch = squares[Split.WATCH].finished(RECIPE.spec)
+    with pytest.raises(FitFailed, match="no finite number in epoch 1"):
+        fit_hardened(wild, RECIPE.spec, run, "f", squares[Split.FIT], watch)
+    assert not Run.start_or_resume(tmp_path / "run", "f").epochs
