@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.comparison.contenders import Name, contender
+from training.comparison.judging import judge
+from training.comparison.plots import operating_curve
+from training.comparison.protocols import Fold, Plan, Protocol
+from training.comparison.record import Layer, Parameters, Point, Result
+from training.comparison.report import Comparison, json_text, markdown, page
+from training.comparison.runner import Fits, Order
+from training.datasets import Item
+from training.metrics import Scored
+
+COUNT = 300
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    rng = np.random.default_rng(0)
+    items = tuple(
+        Item(f"{row}", f"{row}", ("NORMAL", "PNEUMONIA")[row % 3 > 0], None, f"p{row}", None) for row in range(COUNT)
+    )
+    ill = np.array([item.label == "PNEUMONIA" for item in items])
+    scores = 1 / (1 + np.exp(-(rng.normal(0, 1, COUNT) + np.where(ill, 2, -1))))
+    fold = Fold("published", np.arange(100), np.arange(100, 200), np.arange(200, 300))
+    found = Result(
+        points=(Point(1, 0.5, 0.8, 0.6, 0.7, 2.0), Point(2, 0.4, 0.9, 0.5, 0.8, 2.0)),
+        tuned=tuple(scores[100:200]),
+        scored=tuple(scores[200:]),
+        seconds=4.0,
+        preparation_seconds=3.0,
+        peak_memory=3 << 20,
+        parameters=Parameters(12_930_178, 12_930_178, 0),
+        layers=(Layer("Dense", "(None, 2)", 1_026),),
+    )
+    order = Order(Path("/somewhere/chest<xray>.zip"), Path("out"), Protocol.SEED, (Name.BASE, Name.VGG16))
+    contenders = tuple(contender(name) for name in order.models)
+    fits = Fits(order, Plan((fold,), ("It leaks.",), {}), items, contenders, dict.fromkeys(order.models, (found,)))
+    views = [judge(items, [fold], [found], required, 20) for required in (0.5, 0.999)]
+    return Comparison(fits, tuple(views), 0.5)
+
+
+def test_the_json_has_every_figure_of_every_model(comparison: Comparison) -> None:
+    found = json.loads(json_text(comparison))
+    assert (found["protocol"], found["data"], found["notes"]) == ("seed", "chest<xray>.zip", ["It leaks."])
+    base, vgg = found["models"]
+    assert (base["name"], base["parameters"]["total"], base["training_seconds"]) == ("base", 12_930_178, 7.0)
+    assert {
+        *("accuracy", "precision", "sensitivity", "specificity", "auc", "average_precision", "brier", "ece"),
+        *("ece_debiased", "log_loss", "calibration_slope", "calibration_intercept"),
+    } == set(base["argmax"]["metrics"])
+    assert set(base["operating_point"]["metrics"]["auc"]) == {"value", "low", "high"}
+    assert vgg["operating_point"] is None
+    assert "too few validation patients" in vgg["no_operating_point_because"]
+    assert len(base["curves"][0]) == 2
+
+
+def test_the_markdown_is_one_table_and_the_notebook_beside_it(comparison: Comparison) -> None:
+    text = markdown(comparison)
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    columns = table[0].count("|")
+    assert all(line.count("|") == columns for line in table[:6])
+    assert "| base | argmax | 12,930,178 (12,930,178) |" in text
+    assert "| base | notebook | 0.918 | 0.919 | 0.991 |" in text
+    assert re.search(r"\| 0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\) \|", text)
+
+
+def test_the_page_needs_nothing_else_and_quotes_what_it_is_given(comparison: Comparison) -> None:
+    text = page(comparison)
+    assert "chest&lt;xray&gt;.zip" in text
+    assert "<xray>" not in text
+    assert not re.search(r"""(src|href)=["'](?!data:)""", text)
+    assert "<script" not in text
+    # ROC and precision-recall, and for each of two models curves, confusion and calibration
+    assert text.count("data:image/svg+xml;base64,") == 7
+    assert page(comparison) == text
+
+
+def test_the_operating_curve_by_hand() -> None:
+    scores = np.array([0.9, 0.8, 0.8, 0.1])
+    false, true, precision = operating_curve(Scored(np.array([1, 1, 0, 0]), scores, scores, np.arange(4)))
+    assert list(false) == [0, 0, 0.5, 1]
+    assert list(true) == [0, 0.5, 1, 1]
+    assert list(precision) == pytest.approx([1, 1, 2 / 3, 1 / 2])

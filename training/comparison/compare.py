@@ -1,0 +1,34 @@
+"""From an order to a report: fit, judge, write."""
+
+from __future__ import annotations
+
+from core.files import write_durably
+from training.comparison.judging import judge
+from training.comparison.plots import require_matplotlib
+from training.comparison.report import Comparison, json_text, markdown, page
+from training.comparison.runner import Order, Watcher, fit_all
+
+REPORTS = {"report.html": page, "report.md": markdown, "report.json": json_text}
+
+
+def compare(order: Order, watcher: Watcher, required_sensitivity: float, resamples: int = 1000) -> Comparison:
+    """Fit every contender, judge it, and write the reports into the order's folder.
+
+    Interrupted at any moment, the same order goes on where it stopped.
+
+    Raises
+    ------
+    DatasetError, FitFailed
+        Saying what to do.
+    """
+    require_matplotlib()
+    fits = fit_all(order, watcher)
+    step = watcher.stage("judge", 2 * len(fits.contenders))
+    judgements = tuple(
+        judge(fits.items, fits.plan.folds, fits.results[one.name], required_sensitivity, resamples, lambda: step(1))
+        for one in fits.contenders
+    )
+    comparison = Comparison(fits, judgements, required_sensitivity)
+    for name, render in REPORTS.items():
+        write_durably(order.out / name, render(comparison).encode())
+    return comparison
