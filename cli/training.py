@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli import model_choice
-from cli.output import console, notes, print_json, table
+from cli.output import console, interval, notes, print_json, table
 from core import logging
 from core.clock import SystemClock
 from core.settings import load as load_settings
@@ -21,6 +21,9 @@ from training.evaluate import Evaluation, Part
 if TYPE_CHECKING:
     from bundle.manifest import Interval
     from training.run import Epoch
+
+
+_OF_SUBGROUPS: Final = ("auc", "sensitivity", "specificity")
 
 
 class Model(StrEnum):
@@ -160,9 +163,30 @@ def _show(found: Evaluation) -> None:
         f"({found.counts['NORMAL']} normal, {found.counts['PNEUMONIA']} pneumonia) of {found.patients} patients; "
         f"score threshold {found.manifest.operating_point.threshold:.6g}"
     )
-    console().print(_figures(found.metrics, "all"))
-    for name, group in found.subgroups.items():
-        console().print(_figures(group.metrics, f"{name}: {group.n} images against all normals"))
+    console().print(_figures({**found.metrics, **found.calibration}, "all"))
+    worth = [
+        (f"{values.prevalence:.0%}", interval(values.ppv), interval(values.npv)) for values in found.predictive_values
+    ]
+    console().print(
+        table(
+            ("prevalence", "positive predictive value", "negative predictive value"), worth, "where pneumonia is rarer"
+        )
+    )
+    groups = [
+        (
+            name,
+            group.n,
+            group.normal,
+            group.pneumonia,
+            group.patients,
+            *(interval(group.metrics.get(figure)) for figure in _OF_SUBGROUPS),
+            "few patients" if group.few else "",
+        )
+        for name, group in found.subgroups.items()
+    ]
+    if groups:
+        columns = ("subgroup", "images", "normal", "pneumonia", "patients", *_OF_SUBGROUPS, "")
+        console().print(table(columns, groups, "subgroups; a kind of pneumonia against all normals"))
 
 
 def _figures(metrics: dict[str, Interval], title: str) -> object:

@@ -9,12 +9,12 @@ import pytest
 
 from training.comparison.contenders import Name, contender
 from training.comparison.judging import judge
-from training.comparison.plots import operating_curve
 from training.comparison.protocols import Fold, Plan, Protocol
 from training.comparison.record import Layer, Parameters, Point, Result
 from training.comparison.report import Comparison, json_text, markdown, page
 from training.comparison.runner import Fits, Order
 from training.datasets import Item
+from training.drawing import operating_curve
 from training.metrics import Scored
 
 COUNT = 300
