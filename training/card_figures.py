@@ -64,5 +64,5 @@ def _scores(scored: Scored, point: OperatingPoint, band: UncertaintyBand) -> byt
     place.axvline(point.threshold, color="0.3", linestyle="--", label="threshold")
     # few lie between the heaps at either end, and those few are what matters
     place.set(xlabel="score", ylabel="images", yscale="symlog")
-    place.legend(frameon=False)
+    figure.legend(frameon=False, loc="outside upper center", ncols=4)
     return svg(figure)
