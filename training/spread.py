@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from training.errors import DatasetError
 from training.evaluate import Evaluation
 from training.metrics import CALIBRATION_NAMES, NAMES
 
@@ -31,13 +30,11 @@ class Spread:
 def spread(evaluations: Sequence[Evaluation]) -> dict[str, Spread | None]:
     """Return the spread of every figure, None where a model has none.
 
-    Raises
-    ------
-    DatasetError
-        If there are fewer than two, or they are not of the same images.
+    Parameters
+    ----------
+    evaluations : sequence of Evaluation
+        At least two, of the same images.
     """
-    if len(evaluations) < 2 or len({(found.data, found.split, found.n) for found in evaluations}) > 1:  # noqa: PLR2004 - one has no spread
-        raise DatasetError("a spread needs at least two models, scored on the same images")
     found: dict[str, Spread | None] = {}
     for name in (*NAMES, *CALIBRATION_NAMES):
         values = [{**one.metrics, **one.calibration}[name].value for one in evaluations]
