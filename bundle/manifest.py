@@ -70,6 +70,43 @@ class OperatingPoint(_Frozen):
     chosen_how: str
 
 
+class PredictiveValues(_Frozen):
+    """What being called, and not being called, is worth at a prevalence, at the operating point.
+
+    Attributes
+    ----------
+    ppv, npv : Interval
+        Share of pneumonia among the called, and of no pneumonia among the others; from sensitivity and specificity.
+    """
+
+    prevalence: Share
+    ppv: Interval
+    npv: Interval
+
+
+class Subgroup(_Frozen):
+    """Figures of some of the images.
+
+    Attributes
+    ----------
+    of : str
+        What the images were grouped by: kind, size, sex, age, view or device.
+    n, normal, pneumonia, patients : int
+        How many are scored; of a kind of pneumonia `n` counts that kind alone, and `normal` all normals.
+    few : bool
+        Whether so few patients stand behind it that the figures tell little.
+    metrics : dict of str to Interval
+    """
+
+    of: str
+    n: int
+    normal: int
+    pneumonia: int
+    patients: int
+    few: bool
+    metrics: dict[str, Interval]
+
+
 class UncertaintyBand(_Frozen):
     """Scores from `low` up to, not including, `high` are flagged UNCERTAIN; `chosen_how` says in words why these."""
 
@@ -146,6 +183,9 @@ class Manifest(_Frozen):
     data: Data
     training: dict[str, Any]
     metrics: dict[str, dict[str, Interval]]
+    # by part of the data, as the metrics; bundles made before they were measured have none
+    predictive_values: dict[str, tuple[PredictiveValues, ...]] = Field(default_factory=dict)
+    subgroups: dict[str, dict[str, Subgroup]] = Field(default_factory=dict)
     libraries: dict[str, str]
     attribution: str
     files: dict[FileName, Digest]

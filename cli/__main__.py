@@ -60,7 +60,10 @@ COMMANDS: Final[dict[str, Planned]] = {
     "data": Planned("cli.data:app", "Look at a data set; register it with labels and patient split.", "Model"),
     "train": Planned("cli.training:train", "Train a model on a data set.", "Model"),
     "compare": Planned("cli.compare:compare", "Fit the notebook's models and judge them side by side.", "Model"),
-    "evaluate": Planned("cli.training:evaluate", "Measure a model on a data set, with intervals.", "Model"),
+    "evaluate": Planned("cli.measuring:evaluate", "Measure a model on a data set, with intervals.", "Model"),
+    "stress": Planned(
+        "cli.measuring:stress", "See what a model leans on: frame, sharpness, letters, exposure.", "Model"
+    ),
     "peers": Planned("cli.peers:app", "Say who may send; list, add, remove or test peers.", "Administer"),
     "db": Planned("cli.database:app", "Upgrade or check the ledger's schema.", "Administer"),
 }

@@ -72,7 +72,10 @@ def compare(
     data: Annotated[Path | None, typer.Option(help="The same, as train and evaluate take it.")] = None,
     protocol: Annotated[
         Protocol,
-        typer.Option(help="seed: the notebook's, by image; published: score test/; patient: repeated, by patient."),
+        typer.Option(
+            help="seed: the notebook's, by image; published: score test/; patient: repeated, by patient; "
+            "styles: leave one style of normals out at a time."
+        ),
     ],
     models: Annotated[
         str | None, typer.Option(help="Names with commas between; champion may be among them. Else the five.")
@@ -147,6 +150,9 @@ def _show(comparison: Comparison) -> None:
             rows.append((one.name.value, "operating point", *(_short(metrics[name]) for name in _SHOWN)))
         else:
             notes().print(f"{one.name.value}: {judgement.reason}", soft_wrap=True)
+        view = judgement.chosen or judgement.argmax
+        for fold, division in zip(comparison.fits.plan.folds, view.divisions, strict=False):
+            rows.append((one.name.value, fold.name, *(_short(division.metrics[name]) for name in _SHOWN)))
     titles = tuple(name.replace("_", " ") for name in _SHOWN)
     console().print(table(("model", "called by", *titles), rows))
 

@@ -13,7 +13,7 @@ from bundle.signing import trusted_keys
 from bundle.store import verify as verify_bundle
 from cli import model_choice
 from cli.ledger import has_ledger, open_ledger
-from cli.output import console, facts, notes, print_json, table
+from cli.output import console, facts, interval, notes, print_json, table
 from core import logging
 from core.errors import ExitCode
 from core.settings import Settings
@@ -85,9 +85,17 @@ def show(
     console().print(facts(rows))
     names = list(next(iter(manifest.metrics.values()), {}))
     figures = [
-        (name.replace("_", " "), *(_interval(found.get(name)) for found in manifest.metrics.values())) for name in names
+        (name.replace("_", " "), *(interval(found.get(name)) for found in manifest.metrics.values())) for name in names
     ]
     console().print(table(("figure", *manifest.metrics), figures, "Value (95 % interval by patient)"))
+    worth = [
+        (f"{values.prevalence:.0%}", part, interval(values.ppv), interval(values.npv))
+        for part, found in manifest.predictive_values.items()
+        for values in found
+    ]
+    if worth:
+        columns = ("prevalence", "patients", "positive predictive value", "negative predictive value")
+        console().print(table(columns, worth))
 
 
 @app.command()
@@ -155,9 +163,3 @@ def _shipped(settings: Settings) -> Known:
         "STARTER",
         champion=False,
     )
-
-
-def _interval(found: Any) -> str:
-    if found is None or found.value is None:
-        return "-"
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"

@@ -16,11 +16,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from bundle.manifest import Interval
 
 # Cc: ESC and its kin; Cf: bidirectional overrides and invisible joiners; the rest has no glyph of its own
 _UNSHOWABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -92,6 +95,13 @@ def likelihood(probability: float | None) -> str:
     if probability < _SMALLEST_SHOWN:
         return f"<{_SMALLEST_SHOWN}"
     return f">{1 - _SMALLEST_SHOWN}" if probability > 1 - _SMALLEST_SHOWN else f"{probability:.2f}"
+
+
+def interval(found: Interval | None) -> str:
+    """Return a figure with its 95 % interval, a dash where it is undefined."""
+    if found is None or found.value is None:
+        return "-"
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:

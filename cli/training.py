@@ -1,4 +1,4 @@
-"""`lungwatch train` and `lungwatch evaluate`: make a model, measure a model."""
+"""`lungwatch train`: make a model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cli import model_choice
-from cli.output import console, notes, print_json, table
+from cli.output import console, notes, table
 from core import logging
 from core.clock import SystemClock
 from core.settings import load as load_settings
-from training.evaluate import Evaluation, Part
 
 if TYPE_CHECKING:
     from bundle.manifest import Interval
@@ -52,7 +50,8 @@ class _Bars:
 
 
 @contextmanager
-def _bars() -> Iterator[_Bars]:
+def bars() -> Iterator[_Bars]:
+    """Show progress for as long as the block lasts."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -111,60 +110,15 @@ def train(
         version or now.strftime("%Y%m%dT%H%M%SZ"),
         sensitivity,
     )
-    with _bars() as bars:
-        manifest, digest = build(order, key, now, bars)
+    with bars() as shown:
+        manifest, digest = build(order, key, now, shown)
     console().print(f"{manifest.title} written to {out}, digest {digest}", soft_wrap=True)
     notes().print(f"{order.partial} held the work in progress and may be removed", soft_wrap=True)
     for split, figures in manifest.metrics.items():
-        console().print(_figures(figures, f"{split} patients"))
+        console().print(figures_table(figures, f"{split} patients"))
 
 
-def evaluate(
-    *,
-    data: Annotated[Path, typer.Option(help="Folder or zip of the published layout, also one with only test/.")],
-    split: Annotated[
-        Part, typer.Option(help="test: the published test/ if there is one, else our frozen test share.")
-    ] = Part.TEST,
-    model: Annotated[str | None, typer.Option(help=f"{model_choice.HELP} Else the champion, or the starter.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Measure a model on a data set, with 95 % intervals by patient.
-
-    Through the same pixels and runtime as the worker, at the operating point stored in the bundle.
-
-    Exit codes: 0 measured; 2 wrong command line, settings, data or bundle, with what to do.
-    """
-    settings = load_settings()
-    logging.configure(settings)
-    from training.datasets import open_dataset  # noqa: PLC0415 - --help must answer at once
-    from training.evaluate import evaluate as measure  # noqa: PLC0415 - likewise
-
-    with open_dataset(data):
-        pass  # a wrong path is said before a model is loaded
-    loaded, fitted = model_choice.load(settings, model or model_choice.champion_or_starter(settings))
-    with _bars() as bars:
-        found = measure(loaded, fitted, data, split, lambda total: bars.stage("read and score", total))
-    if found.patients_fitted_on:
-        notes().print(
-            f"{found.patients_fitted_on} of these {found.patients} patients shaped the model: the figures flatter it"
-        )
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        _show(found)
-
-
-def _show(found: Evaluation) -> None:
-    console().print(
-        f"{found.manifest.title} on {found.data}, split {found.split.value}: {found.n} images "
-        f"({found.counts['NORMAL']} normal, {found.counts['PNEUMONIA']} pneumonia) of {found.patients} patients; "
-        f"score threshold {found.manifest.operating_point.threshold:.6g}"
-    )
-    console().print(_figures(found.metrics, "all"))
-    for name, group in found.subgroups.items():
-        console().print(_figures(group.metrics, f"{name}: {group.n} images against all normals"))
-
-
-def _figures(metrics: dict[str, Interval], title: str) -> object:
+def figures_table(metrics: dict[str, Interval], title: str) -> object:
+    """Return a table of figures with their intervals."""
     rows = [(name.replace("_", " "), found.value, found.low, found.high) for name, found in metrics.items()]
     return table(("figure", "value", "low", "high"), rows, title)

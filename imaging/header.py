@@ -130,6 +130,7 @@ def attributes(header: Header, view: str | None, *, keep_patient_name: bool) -> 
         manufacturer=column("Manufacturer", 64),
         rows=number(dataset, "Rows"),
         columns=number(dataset, "Columns"),
+        manufacturer_model=column("ManufacturerModelName", 64),
     )
 
 

@@ -33,6 +33,7 @@ class Attributes:
     manufacturer: str | None = None
     rows: int | None = None
     columns: int | None = None
+    manufacturer_model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,4 +189,5 @@ def only(examples: Examples, rows: NDArray[np.int64]) -> Examples:
         labels=examples.labels[rows],
         patients=examples.patients[rows],
         items=items,
+        sizes=None if examples.sizes is None else examples.sizes[rows],
     )

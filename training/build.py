@@ -23,14 +23,16 @@ from imaging.spec import PreprocessSpec
 from training import calibrate, operating_point
 from training.assignment import Assignment, assign
 from training.card import model_card
+from training.card_figures import draw
 from training.collection import ATTRIBUTION, INTENDED_USE
 from training.convert import to_litert, to_weights
 from training.datasets import LABELS, Dataset, open_dataset
+from training.drawing import require_matplotlib
 from training.errors import FitFailed
+from training.examination import examine
 from training.fit import fit
 from training.frozen import fit_frozen
 from training.hardened import fit_hardened
-from training.metrics import intervals
 from training.patients import Split, patient_digest
 from training.patterns import make_checks
 from training.pixels import Examples, load, load_squares
@@ -108,6 +110,7 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
     """
     if order.out.exists():
         raise BundleRefused(f"{order.out} exists already; choose another --out, bundles are never overwritten")
+    require_matplotlib()
     with open_dataset(order.data) as dataset:
         dataset.require_classes()
         assignment = assign(dataset)
@@ -181,11 +184,16 @@ def _write(  # noqa: PLR0917 - one call, every part of the bundle comes together
     calibration = calibrate.platt(validation.labels, raw)
     held_out = scored(validation, raw, calibration)
     point, band = operating_point.choose(held_out, order.required_sensitivity)
-    metrics = {Split.VALIDATION.value: intervals(held_out, point.threshold)}
+    judged = {Split.VALIDATION: held_out}
     if len(examples[Split.TEST]):
         # the only look at the test share, when nothing can change any more
-        tested = scored(examples[Split.TEST], _score(runtime, examples[Split.TEST], watcher, "score test"), calibration)
-        metrics[Split.TEST.value] = intervals(tested, point.threshold)
+        tested = _score(runtime, examples[Split.TEST], watcher, "score test")
+        judged[Split.TEST] = scored(examples[Split.TEST], tested, calibration)
+    examined = {
+        split.value: examine(examples[split].items, examples[split].sizes, part, point.threshold)
+        for split, part in judged.items()
+    }
+    files |= draw(list(judged.values())[-1], point, band)
     manifest = Manifest(
         format=FORMAT,
         name=order.name,
@@ -200,8 +208,10 @@ def _write(  # noqa: PLR0917 - one call, every part of the bundle comes together
         uncertainty=band,
         intended_use=INTENDED_USE,
         data=_data(assignment, files[FITTED_PATIENTS]),
-        training={**order.recipe.to_dict(), "epoch_chosen": best.number, "watch_loss": round(best.watch_loss, 5)},
-        metrics=metrics,
+        training={**order.recipe.to_dict(), **_ended(order.recipe, best)},
+        metrics={split: found.metrics for split, found in examined.items()},
+        predictive_values={split: found.predictive_values for split, found in examined.items()},
+        subgroups={split: found.subgroups for split, found in examined.items()},
         libraries={name: library_version(name) for name in _LIBRARIES},
         attribution=ATTRIBUTION,
         files=digests({**files, MODEL_CARD: b""}),
@@ -211,6 +221,12 @@ def _write(  # noqa: PLR0917 - one call, every part of the bundle comes together
     digest = write(order.out, manifest, files, key)
     _log.info("bundle_written", model=manifest.title, threshold=point.threshold)
     return manifest, digest
+
+
+def _ended(recipe: AnyRecipe, epoch: Epoch) -> dict[str, Any]:
+    """Say which epoch the weights are of: one chosen on the watched patients, or the last there was."""
+    ended = "epoch_chosen" if isinstance(recipe, Recipe) else "epochs_done"
+    return {ended: epoch.number, "watch_loss": round(epoch.watch_loss, 5)}
 
 
 def _score(runtime: Runtime, examples: Examples, watcher: Watcher, stage: str) -> Any:

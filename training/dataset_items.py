@@ -25,6 +25,27 @@ class Layout(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Traits:
+    """What is known of patient and device, for figures by subgroup; None where nothing says it. Never an identifier.
+
+    Attributes
+    ----------
+    sex : str or None
+        F, M or O, as (0010,0040).
+    age_days : int or None
+    view : str or None
+        Such as AP, see `imaging.view`.
+    device : str or None
+        Manufacturer and model.
+    """
+
+    sex: str | None = None
+    age_days: int | None = None
+    view: str | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One labelled image of a data set.
 
@@ -43,6 +64,8 @@ class Item:
         See `training.patients.patient_of`, and `training.dataset_table` for tables.
     subgroup : str or None
         ``bacterial``, ``viral``, what a table says, or None.
+    traits : Traits
+        Of tables and DICOM files; folders say nothing of them.
     """
 
     key: str
@@ -51,6 +74,7 @@ class Item:
     published_split: str | None
     patient: str
     subgroup: str | None
+    traits: Traits = Traits()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from core.errors import RejectedInput
+from imaging.reading import Attributes
 from imaging.reasons import Rejection
+from imaging.text import parse_age
 from training.dataset_decoding import Decoders
 from training.dataset_files import UNREADABLE, Files, is_rubbish
-from training.dataset_items import LABELS, Item
+from training.dataset_items import LABELS, Item, Traits
 from training.errors import DatasetError
 from training.patients import patient_digest, patient_of, subgroup_of
 
@@ -27,6 +30,19 @@ PICTURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 _SPLITS: Final = {"train": "train", "val": "val", "validation": "val", "test": "test", "": None}
 _KEYS: Final = frozenset({"sop_instance_uid", "file"})
 _WORD: Final = re.compile(r"[\w .+-]{1,64}")
+_SEXES: Final = {
+    "f": "F",
+    "female": "F",
+    "m": "M",
+    "male": "M",
+    "o": "O",
+    "other": "O",
+    "u": None,
+    "unknown": None,
+    "": None,
+}
+_DAYS_A_YEAR: Final = 365.25
+_OLDEST: Final = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +56,7 @@ class _Row:
     patient: str
     split: str | None
     subgroup: str | None
+    traits: Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +65,7 @@ class _Known:
 
     uid: str | None
     patient: str | None
+    traits: Traits
 
 
 def find_table(name: str, files: Files) -> str | None:
@@ -106,7 +124,14 @@ def _item(row: _Row, path: str, known: _Known) -> Item:
         patient = f"dicom/{known.patient}"
     else:
         patient = patient_of(stem, row.split)
-    return Item(key, path, row.label, row.split, patient, row.subgroup or subgroup_of(stem))
+    said, found = row.traits, known.traits
+    traits = Traits(
+        sex=said.sex or found.sex,
+        age_days=found.age_days if said.age_days is None else said.age_days,
+        view=said.view or found.view,
+        device=said.device or found.device,
+    )
+    return Item(key, path, row.label, row.split, patient, row.subgroup or subgroup_of(stem), traits)
 
 
 class _Reader:
@@ -149,7 +174,7 @@ class _Reader:
         split = values.get("split", "").lower()
         if split not in _SPLITS:
             raise self.wrong(line, f"split {values['split']!r} is none of train, val and test")
-        for column in ("patient", "subgroup"):
+        for column in ("patient", "subgroup", "view", "device"):
             if (value := values.get(column)) and not _WORD.fullmatch(value):
                 raise self.wrong(line, f"{column} is no word of at most 64 letters, digits, blanks and . + - _")
         return _Row(
@@ -160,7 +185,17 @@ class _Reader:
             values.get("patient", ""),
             _SPLITS[split],
             values.get("subgroup") or None,
+            self._traits(line, values),
         )
+
+    def _traits(self, line: int, values: dict[str, str]) -> Traits:
+        sex, age = values.get("sex", ""), values.get("age", "")
+        if sex.lower() not in _SEXES:
+            raise self.wrong(line, f"sex {sex!r} is none of F, M, O and unknown")
+        days = _age_days(age)
+        if age and days is None:
+            raise self.wrong(line, f"age {age!r} is neither years nor an age such as 018M")
+        return Traits(_SEXES[sex.lower()], days, values.get("view", "").upper() or None, values.get("device") or None)
 
     def find(self, row: _Row) -> tuple[str, _Known]:
         """Find the file a line speaks of."""
@@ -206,7 +241,7 @@ class _Reader:
                 with file.open("rb") as stream:
                     beginning = stream.read(8)
                 if beginning.startswith(PICTURES):
-                    return _Known(None, None)
+                    return _Known(None, None, Traits())
                 header = self._decoders.header(file)
         except UNREADABLE as error:
             raise DatasetError(f"{self._name}: {path} cannot be read ({type(error).__name__})") from error
@@ -214,7 +249,27 @@ class _Reader:
         if patient is not None:
             # an identifier is never kept: messages name patients
             patient = patient_digest(f"{header.issuer_of_patient_id or ''}\\{patient}")
-        return _Known(header.sop_instance_uid, patient)
+        return _Known(header.sop_instance_uid, patient, _traits(header))
+
+
+def _traits(header: Attributes) -> Traits:
+    """Take from a header what figures are given by, and nothing that names a person."""
+    device = " ".join(part for part in (header.manufacturer, header.manufacturer_model) if part)
+    return Traits(
+        sex=_SEXES.get((header.patient_sex or "").lower()),
+        age_days=header.patient_age_days,
+        view=header.view,
+        device=device or None,
+    )
+
+
+def _age_days(text: str) -> int | None:
+    """Read years, or an age as DICOM writes it; None if it is neither."""
+    try:
+        years = float(text)
+    except ValueError:
+        return parse_age(text)
+    return math.ceil(years * _DAYS_A_YEAR) if 0 <= years <= _OLDEST else None
 
 
 def _lines(name: str, files: Files, path: str) -> io.StringIO:

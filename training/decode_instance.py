@@ -26,6 +26,7 @@ from imaging.header import attributes, read_header
 from imaging.instance import ReadingRules, read_instance
 from imaging.reading import Reading
 from imaging.reasons import Rejection
+from imaging.view import read_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ def _answer(request: Request) -> Reading:
     try:
         if request.masters is None:
             header = read_header(Path(request.path).read_bytes())
-            return Reading(attributes=attributes(header, None, keep_patient_name=False))
+            view = read_view(header.dataset).word
+            return Reading(attributes=attributes(header, view, keep_patient_name=False))
         return read_instance(Path(request.path), Path(request.masters), request.rules)
     except RejectedInput as error:
         return Reading(attributes=None, rejected=Rejection(error.reason), detail=error.detail)

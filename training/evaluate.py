@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bundle.load import LoadedModel
-from bundle.manifest import Interval, Manifest
+from bundle.manifest import Interval, Manifest, PredictiveValues, Subgroup
 from training.assignment import Assignment, assign
-from training.datasets import Item, open_dataset
+from training.datasets import Dataset, Item, open_dataset
 from training.errors import DatasetError
-from training.metrics import Scored, intervals
+from training.examination import examine
+from training.metrics import CALIBRATION_NAMES, NAMES, Scored
 from training.patients import Split, patient_digest
-from training.pixels import Examples, load
-from training.score import score, scored
+from training.pixels import labels_of, load, patients_of
+from training.score import probabilities, score
 
-_OF_A_SUBGROUP: Final = ("auc", "sensitivity", "average_precision")
+# images whose pixels are held at once, however many there are
+_AT_ONCE: Final = 256
 
 
 class Part(StrEnum):
@@ -34,14 +37,6 @@ class Part(StrEnum):
 
 
 @dataclass(frozen=True)
-class Subgroup:
-    """Images with pneumonia of one kind, held against all normals."""
-
-    n: int
-    metrics: dict[str, Interval]
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """A model's figures on a part of a data set.
 
@@ -51,6 +46,8 @@ class Evaluation:
         How many the images belong to.
     patients_fitted_on : int
         How many of those the model was fitted on: above 0 the figures flatter it.
+    metrics, calibration : dict of str to Interval
+        Figures of `training.metrics.NAMES`, and of its `CALIBRATION_NAMES`.
     """
 
     manifest: Manifest
@@ -62,6 +59,8 @@ class Evaluation:
     patients_fitted_on: int
     counts: dict[str, int]
     metrics: dict[str, Interval]
+    calibration: dict[str, Interval]
+    predictive_values: tuple[PredictiveValues, ...]
     subgroups: dict[str, Subgroup]
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,10 +81,9 @@ class Evaluation:
                 "confidence": point.confidence,
             },
             "metrics": {name: interval.model_dump() for name, interval in self.metrics.items()},
-            "subgroups": {
-                name: {"n": group.n, "metrics": {key: found.model_dump() for key, found in group.metrics.items()}}
-                for name, group in self.subgroups.items()
-            },
+            "calibration": {name: interval.model_dump() for name, interval in self.calibration.items()},
+            "predictive_values": [values.model_dump() for values in self.predictive_values],
+            "subgroups": {name: group.model_dump() for name, group in self.subgroups.items()},
         }
 
 
@@ -129,10 +127,10 @@ def evaluate(
         chosen = items_of(assign(dataset), part)
         if not chosen:
             raise DatasetError(f"{dataset.name}: no image in the split {part.value}; --split all scores everything")
-        examples = load(dataset, chosen, model.spec, begin(len(chosen)))
-    found = scored(examples, score(model.runtime, examples), model.manifest.calibration)
+        found, sizes = _scored(model, dataset, chosen, begin(len(chosen)))
     threshold = model.manifest.operating_point.threshold
     patients = {item.patient for item in chosen}
+    examination = examine(chosen, sizes, found, threshold)
     return Evaluation(
         manifest=model.manifest,
         digest=model.digest,
@@ -142,18 +140,23 @@ def evaluate(
         patients=len(patients),
         patients_fitted_on=sum(patient_digest(patient) in fitted_patients for patient in patients),
         counts={"NORMAL": int((found.labels == 0).sum()), "PNEUMONIA": int((found.labels == 1).sum())},
-        metrics=intervals(found, threshold),
-        subgroups=subgroups(examples, found, threshold),
+        metrics={name: examination.metrics[name] for name in NAMES},
+        calibration={name: examination.metrics[name] for name in CALIBRATION_NAMES},
+        predictive_values=examination.predictive_values,
+        subgroups=examination.subgroups,
     )
 
 
-def subgroups(examples: Examples, found: Scored, threshold: float) -> dict[str, Subgroup]:
-    """Return figures of each kind of pneumonia the file names tell, against all normals."""
-    kinds = np.array([item.subgroup or "" for item in examples.items])
-    return {
-        kind: Subgroup(
-            int((kinds == kind).sum()),
-            intervals(found.only((kinds == kind) | (found.labels == 0)), threshold, _OF_A_SUBGROUP),
-        )
-        for kind in sorted(set(kinds) - {""})
-    }
+def _scored(
+    model: LoadedModel, dataset: Dataset, items: Sequence[Item], advance: Callable[[], None]
+) -> tuple[Scored, NDArray[np.int64]]:
+    """Score images part by part; returned with rows and columns of the originals."""
+    scores, sizes = np.empty(len(items)), np.empty((len(items), 2), np.int64)
+    for start in range(0, len(items), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        examples = load(dataset, items[rows], model.spec, advance)
+        scores[rows] = score(model.runtime, examples)
+        if examples.sizes is not None:
+            sizes[rows] = examples.sizes
+    calibrated = probabilities(scores, model.manifest.calibration)
+    return Scored(labels_of(items), scores, calibrated, patients_of(items)), sizes

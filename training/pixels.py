@@ -28,6 +28,8 @@ class Examples:
         What each image is.
     channels : int
         How often a plane is repeated for the network.
+    sizes : ndarray of int64, shape (n, 2), optional
+        Rows and columns of the originals, where they were read with the images.
     """
 
     planes: NDArray[np.float32]
@@ -35,6 +37,7 @@ class Examples:
     patients: NDArray[np.int64]
     items: tuple[Item, ...]
     channels: int
+    sizes: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -96,10 +99,13 @@ def load(
         Naming the file that is no readable picture.
     """
     planes = np.empty((len(items), spec.input_size, spec.input_size), np.float32)
+    sizes = np.empty((len(items), 2), np.int64)
     for row, item in enumerate(items):
-        planes[row] = spec.apply(dataset.master(item))[:, :, 0]
+        rendered = dataset.render(item)
+        planes[row] = spec.apply(rendered.master)[:, :, 0]
+        sizes[row] = rendered.rows, rendered.columns
         advance()
-    return Examples(planes, labels_of(items), patients_of(items), tuple(items), spec.channels)
+    return Examples(planes, labels_of(items), patients_of(items), tuple(items), spec.channels, sizes)
 
 
 def load_squares(

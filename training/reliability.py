@@ -92,8 +92,13 @@ def _recalibration(ill: NDArray[np.bool_], odds: Floats, weights: Floats) -> tup
     positives, total = float(weights[ill].sum()), float(weights.sum())
     if positives in {0.0, total}:
         return float("nan"), float("nan")
-    free = _logistic(np.stack([np.ones_like(odds), odds], axis=1), ill, weights, np.zeros_like(odds))
     held = _logistic(np.ones((len(odds), 1)), ill, weights, odds)
+    drawn = weights > 0
+    well, sick = odds[drawn & ~ill], odds[drawn & ill]
+    # stepping finds this out as well, in fifty steps
+    if well.max() < sick.min() or sick.max() < well.min():
+        return float("nan"), float(held[0])
+    free = _logistic(np.stack([np.ones_like(odds), odds], axis=1), ill, weights, np.zeros_like(odds))
     return float(free[-1]), float(held[0])
 
 

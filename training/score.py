@@ -38,5 +38,9 @@ def score(runtime: Runtime, examples: Examples, advance: Callable[[int], None] =
 
 def scored(examples: Examples, scores: NDArray[np.float64], calibration: Calibration) -> Scored:
     """Put labels, scores and probabilities at the training prevalence together."""
-    probabilities = np.array([probability(float(value), calibration, None).probability for value in scores])
-    return Scored(examples.labels, scores, probabilities, examples.patients)
+    return Scored(examples.labels, scores, probabilities(scores, calibration), examples.patients)
+
+
+def probabilities(scores: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
+    """Return the calibrated probability of each score, at the training prevalence."""
+    return np.array([probability(float(value), calibration, None).probability for value in scores], np.float64)

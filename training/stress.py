@@ -14,17 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from bundle.manifest import Interval
 from bundle.runtime import Runtime
 from imaging.master import FULL_SCALE
 from imaging.spec import PreprocessSpec
+from training.datasets import LABELS
 from training.disguise import Plane, compressed, gaussian
-from training.metrics import Scored, figures
+from training.errors import DatasetError
+from training.metrics import Scored, figures, interval_of, patient_weights
 from training.pixels import Squares
 
 UNCHANGED: Final = "unchanged"
 # Of each side: an outer eighth all round, which alone tells the classes apart at an AUC of 0.975.
 _FRAME: Final = 0.125
 _BATCH: Final = 64
+_NAMES: Final = ("auc", "sensitivity", "specificity")
 _EDGE: Final = 1e-7
 
 
@@ -48,25 +52,25 @@ class Distortion(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stressed:
-    """A model's figures under one distortion.
+    """A model's figures under one distortion, with 95 % intervals by resampling patients.
 
     Attributes
     ----------
-    auc : float
+    auc : Interval
         Area under the ROC curve.
-    auc_change : float
-        Against the unchanged images.
-    sensitivity, specificity : float
+    auc_change : Interval
+        Against the unchanged images of the same patients.
+    sensitivity, specificity : Interval
         At the model's operating point, which stays where it is.
     moved : float
         Median of how far the score's log-odds moved.
     """
 
     name: str
-    auc: float
-    auc_change: float
-    sensitivity: float
-    specificity: float
+    auc: Interval
+    auc_change: Interval
+    sensitivity: Interval
+    specificity: Interval
     moved: float
 
 
@@ -167,6 +171,7 @@ def stress(  # noqa: PLR0917 - a model is spec, runtime and threshold
     squares: Squares,
     distortions: dict[str, Distortion] = DISTORTIONS,
     advance: Callable[[], None] = lambda: None,
+    resamples: int = 1000,
 ) -> tuple[Stressed, ...]:
     """Score distorted images.
 
@@ -182,30 +187,55 @@ def stress(  # noqa: PLR0917 - a model is spec, runtime and threshold
         By name; the unchanged images are scored in any case.
     advance : callable
         Called after each distortion.
+    resamples : int
+        Of patients, for the intervals.
 
     Returns
     -------
     tuple of Stressed
         The unchanged images first.
+
+    Raises
+    ------
+    DatasetError
+        If a class is missing.
     """
+    if len(np.unique(squares.labels)) < len(LABELS):
+        raise DatasetError(f"a stress table needs images of both classes ({', '.join(LABELS)}); score another split")
     plain = _scores(spec, runtime, squares, DISTORTIONS[UNCHANGED])
-    before = figures(_scored(squares, plain), threshold)
+    before = _figures(squares, plain, threshold, resamples)
     found = []
     for name, distortion in {UNCHANGED: DISTORTIONS[UNCHANGED], **distortions}.items():
         scores = plain if name == UNCHANGED else _scores(spec, runtime, squares, distortion)
-        now = figures(_scored(squares, scores), threshold)
+        now = before if name == UNCHANGED else _figures(squares, scores, threshold, resamples)
+        # the same patients are drawn before and after, so their differences are of pairs
+        value, *drawn = (now["auc"] - before["auc"]).tolist()
         found.append(
             Stressed(
                 name=name,
-                auc=now["auc"],
-                auc_change=now["auc"] - before["auc"],
-                sensitivity=now["sensitivity"],
-                specificity=now["specificity"],
-                moved=float(np.median(np.abs(_log_odds(scores) - _log_odds(plain)))),
+                auc=_interval("auc", now["auc"]),
+                auc_change=interval_of("auc_change", value, np.array(drawn)),
+                sensitivity=_interval("sensitivity", now["sensitivity"]),
+                specificity=_interval("specificity", now["specificity"]),
+                moved=round(float(np.median(np.abs(_log_odds(scores) - _log_odds(plain)))), 5),
             )
         )
         advance()
     return tuple(found)
+
+
+def _figures(
+    squares: Squares, scores: NDArray[np.float64], threshold: float, resamples: int
+) -> dict[str, NDArray[np.float64]]:
+    """Return each figure of all images, followed by those of the resamples."""
+    scored = Scored(squares.labels, scores, scores, squares.patients)
+    each = [figures(scored, threshold)]
+    each += [figures(scored, threshold, weights) for weights in patient_weights(scored.patients, resamples, seed=0)]
+    return {name: np.array([found[name] for found in each]) for name in _NAMES}
+
+
+def _interval(name: str, values: NDArray[np.float64]) -> Interval:
+    return interval_of(name, float(values[0]), values[1:])
 
 
 def _scores(spec: PreprocessSpec, runtime: Runtime, squares: Squares, distortion: Distortion) -> NDArray[np.float64]:
@@ -226,10 +256,6 @@ def _scores(spec: PreprocessSpec, runtime: Runtime, squares: Squares, distortion
 
 def _unit(square: NDArray[np.uint16]) -> Plane:
     return square.astype(np.float32) / np.float32(FULL_SCALE)
-
-
-def _scored(squares: Squares, scores: NDArray[np.float64]) -> Scored:
-    return Scored(squares.labels, scores, scores, squares.patients)
 
 
 def _log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:

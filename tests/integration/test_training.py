@@ -13,12 +13,15 @@ import pytest
 
 from bundle.errors import BundleRefused
 from bundle.load import load
-from bundle.manifest import FITTED_PATIENTS, MODEL_CARD
+from bundle.manifest import FITTED_PATIENTS, MODEL_CARD, parse
 from bundle.store import verify
 from core.settings import RuntimeChoice
 from tests.factories.bundles import make_key
-from tests.factories.collections import published, write_folder, write_zip
+from tests.factories.collections import picture, published, write_folder, write_zip
+from training.assignment import assign
 from training.build import Order, build
+from training.card_figures import FIGURES
+from training.datasets import open_dataset
 from training.errors import DatasetError, FitFailed
 from training.evaluate import Part, evaluate
 from training.patients import Split, patient_digest, split_of
@@ -82,6 +85,14 @@ def test_the_bundle_serves_and_says_what_it_is(built: tuple[Path, Path, str]) ->
     card = found.files[MODEL_CARD].decode()
     assert "CC BY 4.0" in card
     assert f"{manifest.metrics['test']['auc'].value:.3f}" in card
+    # measured, drawn and listed
+    assert set(manifest.predictive_values) == set(manifest.subgroups) == {"validation", "test"}
+    assert {"bacterial", "viral", "size: under 0.25 megapixels"} == set(manifest.subgroups["test"])
+    for name in FIGURES:
+        assert found.files[name].startswith(b"<?xml")
+        assert f"]({name})" in card
+    assert "`watch` chose the epoch" in card
+    assert parse(manifest.encode()) == manifest
     for choice in (RuntimeChoice.LITERT, RuntimeChoice.KERAS):
         load(directory, choice, digest, TRUSTED)
 
@@ -127,7 +138,15 @@ def test_evaluate_gives_the_agreed_shape_on_any_layout(built: tuple[Path, Path, 
             *("auc", "accuracy", "sensitivity", "specificity", "precision", "average_precision", "brier", "ece")
         }
         assert all(set(interval) == {"value", "low", "high"} for interval in found["metrics"].values())
-        assert set(found["subgroups"]) == {"bacterial", "viral"}
+        assert set(found["calibration"]) == {
+            *("ece_debiased", "log_loss", "calibration_slope", "calibration_intercept")
+        }
+        assert [values["prevalence"] for values in found["predictive_values"]] == [0.05, 0.1, 0.2]
+        assert set(found["predictive_values"][0]["ppv"]) == {"value", "low", "high"}
+        assert set(found["subgroups"]) == {"bacterial", "viral", "size: under 0.25 megapixels"}
+        assert {name: group["few"] for name, group in found["subgroups"].items()} == dict.fromkeys(
+            found["subgroups"], True
+        )
         json.dumps(found, allow_nan=False)
 
     one_class = write_folder(tmp_path / "normals", published(5, 0, "test"))
@@ -151,6 +170,38 @@ def test_what_cannot_become_a_bundle_leaves_none(built: tuple[Path, Path, str], 
     with pytest.raises(FitFailed, match="too few validation patients"):
         build(replace(order(tmp_path, data, "strict"), required_sensitivity=0.97), KEY, NOW, Watcher())
     assert [path.name for path in tmp_path.iterdir() if path.is_dir() and not path.name.endswith(".partial")] == []
+
+
+FIRST = next(name for name in FILES if "NORMAL" in name)
+BAD_INPUT = [
+    ({FIRST: b"no picture"}, r"IM-0001-0001\.jpeg is no readable picture"),
+    ({FIRST: b""}, r"IM-0001-0001\.jpeg is empty"),
+    ({"train/COVID/IM-0001-0001.jpeg": FILES[FIRST]}, r"train/COVID/IM-0001-0001\.jpeg lies under the label 'COVID'"),
+    ({"val/NORMAL/IM-0001-0002.jpeg": picture("NORMAL", 7)}, "patient train/IM-0001 is in two splits"),
+    (
+        {"val/PNEUMONIA/person900_virus_1.jpeg": FILES[FIRST]},
+        r"different labels: .*IM-0001-0001\.jpeg, .*person900_virus_1\.jpeg",
+    ),
+]
+
+
+@pytest.mark.parametrize(("files", "said"), BAD_INPUT)
+def test_bad_input_names_the_file_or_patient_and_leaves_nothing(
+    tmp_path: Path, files: dict[str, bytes], said: str
+) -> None:
+    data = write_zip(tmp_path / "c.zip", {**FILES, **files})
+    with pytest.raises(DatasetError, match=said):
+        build(order(tmp_path, data), KEY, NOW, Watcher())
+    assert [path.name for path in tmp_path.iterdir()] == ["c.zip"]
+
+
+def test_a_picture_in_two_splits_counts_where_it_is_held_out(tmp_path: Path) -> None:
+    # the same picture in test/ and under a patient of train/: it is scored, and neither fitted on nor counted twice
+    files = {**FILES, "test/NORMAL/IM-0900-0001.jpeg": FILES[FIRST], **published(3, 4, "test", first=500)}
+    with open_dataset(write_zip(tmp_path / "c.zip", files)) as dataset:
+        found = assign(dataset)
+    assert [item.key for item in found.dropped] == [FIRST]
+    assert "test/NORMAL/IM-0900-0001.jpeg" in {item.key for item in found.items[Split.TEST]}
 
 
 def test_a_loss_that_is_no_number_stops_the_fit(built: tuple[Path, Path, str], tmp_path: Path) -> None:

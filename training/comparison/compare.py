@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from core.files import write_durably
 from training.comparison.judging import judge
-from training.comparison.plots import require_matplotlib
 from training.comparison.report import Comparison, json_text, markdown, page
 from training.comparison.runner import Order, Watcher, fit_all
+from training.drawing import require_matplotlib
 
 REPORTS = {"report.html": page, "report.md": markdown, "report.json": json_text}
 

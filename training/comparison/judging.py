@@ -16,7 +16,7 @@ from training.comparison.protocols import Fold, Rows
 from training.comparison.record import Result
 from training.datasets import Item
 from training.errors import FitFailed
-from training.metrics import CALIBRATION_NAMES, NAMES, Scored, figures, interval_of, patient_weights
+from training.metrics import CALIBRATION_NAMES, NAMES, Scored, figures, interval_of, intervals, patient_weights
 from training.operating_point import choose
 from training.pixels import labels_of, patients_of
 
@@ -39,6 +39,14 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class Division:
+    """A contender on one fold, with what it was called at and 95 % intervals by patient."""
+
+    thresholds: tuple[float, ...]
+    metrics: dict[str, Interval]
+
+
+@dataclass(frozen=True)
 class View:
     """A contender seen one way.
 
@@ -52,6 +60,8 @@ class View:
         Lowest and highest fold.
     scored : tuple of Scored
         By fold, with the probabilities of this view.
+    divisions : tuple of Division
+        By fold, where there are several.
     """
 
     thresholds: tuple[float, ...]
@@ -59,6 +69,7 @@ class View:
     spread: dict[str, tuple[float, float]]
     confusion: Confusion
     scored: tuple[Scored, ...]
+    divisions: tuple[Division, ...]
 
 
 @dataclass(frozen=True)
@@ -160,8 +171,13 @@ def _view(scored: Sequence[Scored], thresholds: Sequence[Floats], resamples: int
     def count(called: bool, sick: bool) -> int:  # noqa: FBT001 - read by name below
         return sum(int(((call == called) & (truth == sick)).sum()) for call, truth in zip(calls, ill, strict=True))
 
+    divisions = [
+        Division(_distinct(at), intervals(part, at, FIGURES, resamples))
+        for part, at in zip(scored, thresholds, strict=True)
+        if len(scored) > 1
+    ]
     return View(
-        thresholds=tuple(sorted({round(float(value), 6) for at in thresholds for value in at})),
+        thresholds=_distinct(np.concatenate(thresholds)),
         metrics=metrics,
         spread=spread,
         confusion=Confusion(
@@ -171,7 +187,12 @@ def _view(scored: Sequence[Scored], thresholds: Sequence[Floats], resamples: int
             true_positive=count(called=True, sick=True),
         ),
         scored=tuple(scored),
+        divisions=tuple(divisions),
     )
+
+
+def _distinct(thresholds: Floats) -> tuple[float, ...]:
+    return tuple(sorted({round(float(value), 6) for value in thresholds}))
 
 
 def _draws(scored: Sequence[Scored], thresholds: Sequence[Floats], resamples: int) -> dict[str, Floats]:

@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.comparison.judging import Confusion, Judgement, View
 from training.comparison.record import Point
-from training.errors import FitFailed
-from training.metrics import Scored
+from training.drawing import operating_curve, panels, reliability, svg
 from training.reliability import ECE_BINS, bins_of
 
-Floats = NDArray[np.float64]
-
-_WIDE: Final = (10.0, 3.6)
 _FAINT: Final = 0.35
-
-
-def require_matplotlib() -> None:
-    """Say what is missing before hours are spent.
-
-    Raises
-    ------
-    FitFailed
-        If matplotlib is not installed.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401, PLC0415 - only those who compare need it
-    except ModuleNotFoundError as error:
-        raise FitFailed(
-            "the report's plots need matplotlib: pip install --require-hashes -r requirements/train.txt brings it"
-        ) from error
 
 
 def curves(folds: Sequence[Sequence[Point]]) -> bytes:
     """Draw accuracy and loss by epoch, one line a fold, of images fitted on and images scored."""
-    figure, (left, right) = _two()
+    figure, (left, right) = panels(2)
     strength = 1.0 if len(folds) == 1 else _FAINT
     for number, points in enumerate(folds):
         epochs = [point.number for point in points]
@@ -52,18 +30,18 @@ def curves(folds: Sequence[Sequence[Point]]) -> bytes:
     left.set(xlabel="epoch", ylabel="accuracy")
     right.set(xlabel="epoch", ylabel="loss")
     right.legend(frameon=False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def confusions(judgement: Judgement) -> bytes:
     """Draw the confusion matrices at argmax and at the operating point."""
-    figure, places = _two()
+    figure, places = panels(2)
     _confusion(places[0], judgement.argmax.confusion, "argmax")
     if judgement.chosen is None:
         places[1].axis("off")
     else:
         _confusion(places[1], judgement.chosen.confusion, "operating point")
-    return _svg(figure)
+    return svg(figure)
 
 
 def _confusion(place: Any, found: Confusion, title: str) -> None:
@@ -80,7 +58,7 @@ def _confusion(place: Any, found: Confusion, title: str) -> None:
 
 def ranking(named: Sequence[tuple[str, Judgement]]) -> bytes:
     """Draw ROC and precision-recall curves, one colour a contender, one line a fold, a mark at each threshold."""
-    figure, (roc, precision) = _two(height=4.6)
+    figure, (roc, precision) = panels(2, height=4.6)
     for number, (name, judgement) in enumerate(named):
         colour = f"C{number}"
         auc = judgement.argmax.metrics["auc"].value
@@ -96,7 +74,7 @@ def ranking(named: Sequence[tuple[str, Judgement]]) -> bytes:
     roc.set(xlabel="1 - specificity", ylabel="recall")
     precision.set(xlabel="recall", ylabel="precision")
     roc.legend(frameon=False, title="AUC; circle: argmax, triangle: operating point", fontsize=8, title_fontsize=8)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _mark(roc: Any, precision: Any, view: View | None, colour: str, mark: str) -> None:
@@ -109,54 +87,21 @@ def _mark(roc: Any, precision: Any, view: View | None, colour: str, mark: str) -
         precision.plot(recall, right, colour, marker=mark)
 
 
-def operating_curve(scored: Scored) -> tuple[Floats, Floats, Floats]:
-    """Return false-positive rate, recall and precision at every threshold, from the strictest on."""
-    order = np.argsort(-scored.scores, kind="stable")
-    ill = scored.labels[order] == 1
-    # equal scores are called together
-    last = np.append(np.diff(scored.scores[order]) != 0, True)
-    true, called = np.cumsum(ill)[last], np.flatnonzero(last) + 1
-    false = called - true
-    recall = true / max(int(ill.sum()), 1)
-    rate = false / max(int((~ill).sum()), 1)
-    return np.insert(rate, 0, 0.0), np.insert(recall, 0, 0.0), np.insert(true / called, 0, 1.0)
-
-
 def calibration(judgement: Judgement) -> bytes:
     """Draw frequency against probability in 15 bins, all folds together, and how the probabilities lie."""
-    figure, (left, right) = _two()
+    figure, (left, right) = panels(2)
     left.plot([0, 1], [0, 1], "0.8", zorder=0)
     for view, colour, words in ((judgement.argmax, "C0", "network's output"), (judgement.chosen, "C1", "calibrated")):
         if view is None:
             continue
         probabilities = np.concatenate([part.probabilities for part in view.scored])
         ill = np.concatenate([part.labels for part in view.scored]) == 1
-        bins = bins_of(probabilities)
-        content = np.bincount(bins, minlength=ECE_BINS)
-        filled = content > 0
-        mean = np.bincount(bins, probabilities, ECE_BINS)[filled] / content[filled]
-        frequency = np.bincount(bins, ill, ECE_BINS)[filled] / content[filled]
+        mean, frequency = reliability(ill, probabilities)
         left.plot(mean, frequency, colour, marker="o", ms=4, label=words)
-        right.stairs(content, np.linspace(0, 1, ECE_BINS + 1), color=colour)
+        right.stairs(
+            np.bincount(bins_of(probabilities), minlength=ECE_BINS), np.linspace(0, 1, ECE_BINS + 1), color=colour
+        )
     left.set(xlabel="probability", ylabel="frequency of pneumonia")
     left.legend(frameon=False)
     right.set(xlabel="probability", ylabel="images")
-    return _svg(figure)
-
-
-def _two(height: float = _WIDE[1]) -> tuple[Any, Any]:
-    # not pyplot: it keeps figures, and looks for a screen
-    from matplotlib.figure import Figure  # noqa: PLC0415 - only those who compare need it
-
-    figure = Figure(figsize=(_WIDE[0], height), layout="constrained")
-    return figure, figure.subplots(1, 2)
-
-
-def _svg(figure: Any) -> bytes:
-    from matplotlib import rc_context  # noqa: PLC0415 - only those who compare need it
-
-    stream = io.BytesIO()
-    # without the date and with names that are not drawn, so that the same figures give the same page
-    with rc_context({"svg.hashsalt": "lungwatch"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    return stream.getvalue()
+    return svg(figure)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from training.assignment import assign
 from training.datasets import LABELS, Dataset, Item
 from training.errors import DatasetError
+from training.generalise import folds, framed
 from training.patients import Split
 
 Rows = NDArray[np.int64]
@@ -28,12 +29,14 @@ class Protocol(StrEnum):
     """How a data set is divided.
 
     SEED is the notebook's: every image, 80 % to 20 % by image, so that patients fall on both sides.
-    PUBLISHED fits on ``train/`` and ``val/`` and scores ``test/``. PATIENT repeats a split by patient.
+    PUBLISHED fits on ``train/`` and ``val/`` and scores ``test/``. PATIENT repeats a split by patient. STYLES leaves
+    one style of normals out at a time, see `training.generalise`; the frozen test share takes no part.
     """
 
     SEED = "seed"
     PUBLISHED = "published"
     PATIENT = "patient"
+    STYLES = "styles"
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,13 @@ def plan(protocol: Protocol, dataset: Dataset, repeats: int = 5, seed: int = NOT
                     "which are of the same source as those fitted on. It says little about other patients."
                 )
             notes.append("Calibration and operating point come from patients of train/ that were not fitted on.")
+        case Protocol.STYLES:
+            found = _by_style(dataset, rows(Split.FIT, Split.WATCH, Split.VALIDATION), digests)
+            notes.append(
+                "One style of normals by their frame is left out at a time, with as large a share of the patients with "
+                "pneumonia: neither fitted on nor met by calibration and operating point. Figures are means over the "
+                "styles; what counts is the worst of them. The frozen test share takes no part."
+            )
         case Protocol.PATIENT:
             found = [_by_patient(items, digests, seed, number) for number in range(repeats)]
             notes.append(
@@ -146,15 +156,34 @@ def _by_patient(items: Sequence[Item], digests: dict[str, str], seed: int, numbe
         tune = scored + math.ceil(TUNE_SHARE * len(order))
         for part, chosen in (("scored", order[:scored]), ("tune", order[scored:tune]), ("fit", order[tune:])):
             parts[part] += [row for patient in chosen for row in images[patient]]
-    # the same bytes under another patient's name are never on two sides; what is scored is never thinned out
-    held = {digests[items[row].key] for row in parts["scored"]}
-    tuned = [row for row in parts["tune"] if digests[items[row].key] not in held]
+    sides = _apart(items, digests, *(parts[part] for part in ("fit", "tune", "scored")))
+    return Fold(f"split-{number + 1}", *sides)
+
+
+def _by_style(dataset: Dataset, known: Rows, digests: dict[str, str]) -> list[Fold]:
+    items = [dataset.items[int(row)] for row in known]
+    frames = framed(dataset, [item for item in items if item.label == LABELS[0]])
+    return [
+        Fold(
+            f"style-{fold.number + 1}",
+            *_apart(
+                dataset.items, digests, *(known[rows].tolist() for rows in (fold.fitted, fold.choosing, fold.judged))
+            ),
+        )
+        for fold in folds(items, frames)
+    ]
+
+
+def _apart(
+    items: Sequence[Item], digests: dict[str, str], fit: list[int], tune: list[int], scored: list[int]
+) -> tuple[Rows, Rows, Rows]:
+    """Keep the same bytes under another patient's name from two sides; what is scored is never thinned out."""
+    held = {digests[items[row].key] for row in scored}
+    tuned = [row for row in tune if digests[items[row].key] not in held]
     held |= {digests[items[row].key] for row in tuned}
-    fitted = [row for row in parts["fit"] if digests[items[row].key] not in held]
-    return Fold(
-        f"split-{number + 1}",
-        *(np.array(sorted(part), np.int64) for part in (fitted, tuned, parts["scored"])),
-    )
+    fitted = [row for row in fit if digests[items[row].key] not in held]
+    first, second, third = (np.array(sorted(part), np.int64) for part in (fitted, tuned, scored))
+    return first, second, third
 
 
 def _shared(items: Sequence[Item], digests: dict[str, str], fit: Rows, scored: Rows) -> str:

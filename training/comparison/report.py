@@ -12,7 +12,7 @@ from typing import Any, Final
 from bundle.manifest import Interval
 from training.comparison import plots
 from training.comparison.contenders import NOTEBOOK, Contender
-from training.comparison.judging import Judgement, View
+from training.comparison.judging import Division, Judgement, View
 from training.comparison.protocols import Protocol
 from training.comparison.record import Result
 from training.comparison.runner import Fits
@@ -31,6 +31,15 @@ _COLUMNS: Final = {
     "log_loss": "log-loss",
     "calibration_slope": "calibration slope",
     "calibration_intercept": "calibration intercept",
+}
+# of single divisions, and which way is better: no calibration slope is best by being high
+_OF_DIVISIONS: Final = (
+    *("auc", "sensitivity", "specificity", "accuracy"),
+    *("ece_debiased", "log_loss", "calibration_slope", "calibration_intercept"),
+)
+_BETTER: Final = {
+    **dict.fromkeys(("auc", "sensitivity", "specificity", "accuracy"), "higher"),
+    **dict.fromkeys(("ece_debiased", "log_loss"), "lower"),
 }
 _MEGABYTE: Final = 1 << 20
 _STYLE: Final = """
@@ -62,6 +71,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON of ``lungwatch compare --json``."""
         order = self.fits.order
+        names = [fold.name for fold in self.fits.plan.folds]
         return {
             "protocol": order.protocol.value,
             "data": order.data.name,
@@ -79,8 +89,8 @@ class Comparison:
                     "training_seconds": round(_seconds(results), 1),
                     "peak_memory_bytes": max(result.peak_memory for result in results),
                     "curves": [[asdict(point) for point in result.points] for result in results],
-                    "argmax": _view(judgement.argmax),
-                    "operating_point": None if judgement.chosen is None else _view(judgement.chosen),
+                    "argmax": _view(judgement.argmax, names),
+                    "operating_point": None if judgement.chosen is None else _view(judgement.chosen, names),
                     "no_operating_point_because": judgement.reason,
                 }
                 for one, results, judgement in self.parts
@@ -88,12 +98,20 @@ class Comparison:
         }
 
 
-def _view(view: View) -> dict[str, Any]:
+def _view(view: View, names: Sequence[str]) -> dict[str, Any]:
     return {
         "thresholds": list(view.thresholds),
         "metrics": {name: interval.model_dump() for name, interval in view.metrics.items()},
         "spread": {name: list(ends) for name, ends in view.spread.items()},
         "confusion": asdict(view.confusion),
+        "divisions": [
+            {
+                "name": name,
+                "thresholds": list(division.thresholds),
+                "metrics": {figure: interval.model_dump() for figure, interval in division.metrics.items()},
+            }
+            for name, division in zip(names, view.divisions, strict=False)
+        ],
     }
 
 
@@ -132,6 +150,30 @@ def _table(comparison: Comparison) -> list[list[str]]:
                 [one.name, called, parameters, *(cell(judgement.chosen.metrics[name]) for name in _COLUMNS), *cost]
             )
     return rows
+
+
+def _divisions_table(comparison: Comparison) -> list[list[str]]:
+    """Every division of every contender, where there are several, and the worst figure of each over them."""
+    rows = [["model", "called by", "division", "normal", "pneumonia", *(_COLUMNS[name] for name in _OF_DIVISIONS)]]
+    for one, _, judgement in comparison.parts:
+        view = judgement.chosen or judgement.argmax
+        for fold, division, scored in zip(comparison.fits.plan.folds, view.divisions, view.scored, strict=False):
+            at = "argmax" if judgement.chosen is None else f"score from {division.thresholds[0]:.4g}"
+            ill = int(scored.labels.sum())
+            figures = [cell(division.metrics[name]) for name in _OF_DIVISIONS]
+            rows.append([one.name, at, fold.name, str(len(scored) - ill), str(ill), *figures])
+        if view.divisions:
+            worst = [_worst(name, view.divisions) for name in _OF_DIVISIONS]
+            rows.append([one.name, "", "worst", "", "", *worst])
+    return rows
+
+
+def _worst(name: str, divisions: Sequence[Division]) -> str:
+    values = [division.metrics[name].value for division in divisions]
+    known = [value for value in values if value is not None]
+    if name not in _BETTER or not known:
+        return ""
+    return f"{(min if _BETTER[name] == 'higher' else max)(known):.3f}"
 
 
 def _notebook_table(comparison: Comparison) -> list[list[str]]:
@@ -178,6 +220,8 @@ def markdown(comparison: Comparison) -> str:
     lines = [f"# Comparison, protocol {order.protocol.value}", ""]
     lines += [f"{words}\n" for words in _words(comparison)]
     lines += _markdown_table(_table(comparison))
+    if len(comparison.fits.plan.folds) > 1:
+        lines += ["", "## Each division", "", *_markdown_table(_divisions_table(comparison))]
     if order.protocol is Protocol.SEED:
         lines += ["", "## Beside the notebook", "", *_markdown_table(_notebook_table(comparison))]
     return "\n".join(lines) + "\n"
@@ -199,6 +243,8 @@ def page(comparison: Comparison) -> str:
     title = f"Comparison, protocol {order.protocol.value}"
     body = [f"<h1>{html.escape(title)}</h1>", *(f"<p>{html.escape(words)}</p>" for words in _words(comparison))]
     body.append(_html_table(_table(comparison)))
+    if len(comparison.fits.plan.folds) > 1:
+        body += ["<h2>Each division</h2>", _html_table(_divisions_table(comparison))]
     if order.protocol is Protocol.SEED:
         body += ["<h2>Beside the notebook</h2>", _html_table(_notebook_table(comparison))]
     named = [(one.name.value, judgement) for one, _, judgement in comparison.parts]

@@ -1,49 +1,18 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from cli.__main__ import run
-from tests.factories.bundles import make_key, starter
+from tests.factories.bundles import make_key
 from tests.factories.collections import published, write_zip
 
 
 @pytest.fixture(autouse=True)
 def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUNGWATCH_DATA_DIR", str(tmp_path / "none"))
-
-
-def test_evaluate_prints_the_agreed_json_for_a_test_split_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = write_zip(tmp_path / "test_only.zip", published(4, 6, "test"))
-    assert run(["evaluate", "--data", str(data), "--split", "test", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["data"], found["split"], found["n"]) == ("test_only.zip", "test", 10)
-    assert set(found["metrics"]["auc"]) == {"value", "low", "high"}
-    assert found["operating_point"]["score_threshold"] == starter().manifest.operating_point.threshold
-    assert run(["evaluate", "--data", str(data)]) == 0
-    shown = capsys.readouterr()
-    assert "specificity" in shown.out
-    assert "score threshold 0.08" in shown.out
-    # no bar where no terminal is
-    assert shown.err == ""
-
-
-def test_what_is_wrong_with_a_data_set_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["evaluate", "--data", str(tmp_path / "none.zip")]) == 2
-    assert "no such folder or zip" in capsys.readouterr().err
-    data = write_zip(tmp_path / "c.zip", published(1, 1, "test"))
-    assert run(["evaluate", "--data", str(data), "--split", "validation"]) == 2
-    assert "no image in the split validation" in capsys.readouterr().err
-
-
-def test_a_wrong_path_is_said_before_a_model_is_looked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["evaluate", "--data", str(tmp_path / "none"), "--model", str(tmp_path / "no-model")]) == 2
-    assert "no such folder or zip" in capsys.readouterr().err
 
 
 def test_training_asks_for_the_key_before_hours_are_spent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

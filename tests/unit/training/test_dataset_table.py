@@ -12,6 +12,7 @@ from tests.factories.collections import picture, published, write_folder
 from tests.factories.dicom_objects import gradient, lateral, part10, phantom, truncated_file
 from training import dataset_decoding
 from training.dataset_decoding import default_rules
+from training.dataset_items import Traits
 from training.datasets import LABELS, Item, Layout, open_dataset
 from training.errors import DatasetError
 from training.patients import patient_digest
@@ -73,10 +74,30 @@ def test_files_by_uid_with_every_column(tmp_path: Path) -> None:
     )
     found = {item.path: item for item in items(located(tmp_path, table, {**FILES, "notes.txt": b"no DICOM"}))}
     assert found["images/b.dcm"] == Item(
-        f"test/PNEUMONIA/{UIDS['b']}", "images/b.dcm", "PNEUMONIA", "test", "table/two", "viral"
+        *(f"test/PNEUMONIA/{UIDS['b']}", "images/b.dcm", "PNEUMONIA", "test", "table/two", "viral"),
+        Traits(sex="O", age_days=1096, view="AP", device="Phantom"),
     )
     assert found["images/c.dcm"].published_split == "val"
     assert found["images/a.dcm"].subgroup is None
+
+
+def test_headers_and_columns_tell_sex_age_view_and_device(tmp_path: Path) -> None:
+    plain = phantom("traits", picture=gradient(seed=9))
+    plain.PatientSex, plain.PatientAge, plain.Manufacturer, plain.ManufacturerModelName = "F", "018M", "Maker", "X|1"
+    files = {"a.dcm": part10(plain), "b.jpeg": picture("NORMAL", 1), "c.jpeg": picture("NORMAL", 2)}
+    table = (
+        "file,label,sex,age,view,device\na.dcm,NORMAL,,,,\nb.jpeg,NORMAL,male,4,pa,Room 2\nc.jpeg,NORMAL,unknown,,,\n"
+    )
+    found = {item.path: item.traits for item in items(located(tmp_path, table, files))}
+    assert found == {
+        "a.dcm": Traits("F", 548, "AP", "Maker X|1"),
+        "b.jpeg": Traits("M", 1461, "PA", "Room 2"),
+        "c.jpeg": Traits(),
+    }
+    # what the table says of a file goes before what its header says
+    over = table.replace("a.dcm,NORMAL,,,,", "a.dcm,NORMAL,m,002Y,PA,")
+    found = {item.path: item.traits for item in items(located(tmp_path / "over", over, files))}
+    assert found["a.dcm"] == Traits("M", 731, "PA", "Maker X|1")
 
 
 def test_pictures_may_stand_in_the_table(tmp_path: Path) -> None:
@@ -109,6 +130,9 @@ WRONG = [
     ("file,label,label\nimages/a.dcm,NORMAL,NORMAL\n", "'label' stands there twice"),
     ("file,label,split\nimages/a.dcm,NORMAL,half\n", "split 'half' is none of"),
     ("file,label,patient\nimages/a.dcm,NORMAL,a/b\n", "patient is no word"),
+    ("file,label,sex\nimages/a.dcm,NORMAL,x\n", "line 2: sex 'x' is none of F, M, O and unknown"),
+    ("file,label,age\nimages/a.dcm,NORMAL,old\n", "line 2: age 'old' is neither years nor an age such as 018M"),
+    ("file,label,device\nimages/a.dcm,NORMAL,a/b\n", "line 2: device is no word"),
     ("sop_instance_uid,label\n1.2.3,NORMAL\n", "line 2: its SOP Instance UID is in no file here"),
     (f"file,sop_instance_uid,label\nimages/a.dcm,{UIDS['b']},NORMAL\n", "another SOP Instance UID"),
     ("file,label\n", "no line below its header"),

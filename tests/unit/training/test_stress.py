@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from imaging.spec import PreprocessSpec
 from training.datasets import Item
+from training.errors import DatasetError
 from training.pixels import Squares
 from training.stress import DISTORTIONS, UNCHANGED, stress
 
@@ -52,21 +53,32 @@ def test_every_distortion_keeps_shape_and_range() -> None:
 
 
 def test_a_model_of_the_middle_stands_what_is_done_to_the_frame(squares: Squares) -> None:
-    found = {row.name: row for row in stress(SPEC, Middle(), 0.4, squares)}
+    found = {row.name: row for row in stress(SPEC, Middle(), 0.4, squares, resamples=20)}
     assert list(found) == list(DISTORTIONS)
     unchanged = found[UNCHANGED]
-    assert (unchanged.auc, unchanged.auc_change, unchanged.moved) == (1, 0, 0)
-    assert (unchanged.sensitivity, unchanged.specificity) == (1, 1)
+    assert (unchanged.auc.value, unchanged.auc_change.value, unchanged.moved) == (1, 0, 0)
+    assert (unchanged.sensitivity.value, unchanged.specificity.value) == (1, 1)
     for name in ("frame masked", "frame of the other class"):
-        assert (found[name].auc, found[name].moved) == (1, 0)
+        assert (found[name].auc.value, found[name].moved) == (1, 0)
+        assert (found[name].auc_change.low, found[name].auc_change.high) == (0, 0)
     # brighter images cross a threshold that stays, though their order is the same
-    assert found["exposure x 1.3"].auc == 1
-    assert found["exposure x 1.3"].specificity < 1
+    assert found["exposure x 1.3"].auc.value == 1
+    assert found["exposure x 1.3"].specificity.value < 1
 
 
 def test_a_model_of_the_frame_is_found_out(squares: Squares) -> None:
     steps = []
-    found = {row.name: row for row in stress(SPEC, Frame(), 0.4, squares, advance=lambda: steps.append(1))}
-    assert found["frame of the other class"].auc < 0.2
-    assert found["frame only"].auc == 1
-    assert len(steps) == len(DISTORTIONS)
+    few = {name: DISTORTIONS[name] for name in ("frame only", "frame of the other class", "blur 1 px")}
+    rows = stress(SPEC, Frame(), 0.4, squares, few, advance=lambda: steps.append(1), resamples=20)
+    found = {row.name: row for row in rows}
+    swapped = found["frame of the other class"]
+    assert swapped.auc.value < 0.2
+    assert swapped.auc_change.low <= swapped.auc_change.value <= swapped.auc_change.high < -0.5
+    assert found["frame only"].auc.value == 1
+    assert list(found) == [UNCHANGED, *few]
+    assert len(steps) == len(found)
+
+
+def test_one_class_alone_cannot_be_stressed(squares: Squares) -> None:
+    with pytest.raises(DatasetError, match="both classes"):
+        stress(SPEC, Middle(), 0.4, squares.only(np.flatnonzero(squares.labels == 0)))

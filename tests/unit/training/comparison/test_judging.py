@@ -74,6 +74,7 @@ def test_folds_are_averaged_and_their_spread_is_told() -> None:
     alone = [judged(fold).argmax.metrics["auc"].value for fold in folds]
     assert together.metrics["auc"].value == pytest.approx(np.mean(alone), abs=1e-4)
     assert together.spread["auc"] == (pytest.approx(min(alone)), pytest.approx(max(alone)))
+    assert [division.metrics["auc"].value for division in together.divisions] == alone
     assert together.metrics["auc"].low < together.metrics["auc"].value < together.metrics["auc"].high
 
 

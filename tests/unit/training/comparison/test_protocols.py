@@ -9,6 +9,7 @@ from tests.factories.collections import picture, published, write_folder
 from training.comparison.protocols import Fold, Plan, Protocol, plan, shuffle_split
 from training.datasets import Item, open_dataset
 from training.errors import DatasetError
+from training.patients import Split, split_of
 
 
 def planned(root: Path, files: dict[str, bytes], protocol: Protocol, repeats: int = 3) -> tuple[Plan, tuple[Item, ...]]:
@@ -80,6 +81,26 @@ def test_patient_divides_by_patient_and_anew_each_time(tmp_path: Path) -> None:
         assert sum(items[row].label == "NORMAL" for row in fold.scored) == 6
     assert len({tuple(fold.scored) for fold in found.folds}) == 3
     again, _ = planned(tmp_path / "again", files, Protocol.PATIENT)
+    assert [list(fold.scored) for fold in again.folds] == [list(fold.scored) for fold in found.folds]
+
+
+def test_styles_leaves_one_style_of_normals_out_and_the_frozen_share_out_of_all(tmp_path: Path) -> None:
+    files = published(90, 90) | published(2, 3, "test")
+    # a normal once more under another patient's name
+    files["train/NORMAL/NORMAL2-IM-0001-0001.jpeg"] = files["train/NORMAL/IM-0001-0001.jpeg"]
+    found, items = planned(tmp_path, files, Protocol.STYLES)
+    assert [fold.name for fold in found.folds] == [f"style-{number}" for number in range(1, 7)]
+    scored = np.concatenate([fold.scored for fold in found.folds])
+    assert len(scored) == len(set(scored))
+    used = {items[row].patient for row in scored}
+    assert {split_of(patient) for patient in used} == {Split.FIT, Split.WATCH, Split.VALIDATION}
+    assert not any(patient.startswith("test/") for patient in used)
+    for fold in found.folds:
+        sides = [patients(items, rows) for rows in (fold.fit, fold.tune, fold.scored)]
+        assert sum(len(side) for side in sides) == len(set.union(*sides))
+        pictures = [{found.digests[items[row].key] for row in rows} for rows in (fold.fit, fold.tune, fold.scored)]
+        assert sum(len(side) for side in pictures) == len(set.union(*pictures))
+    again, _ = planned(tmp_path, files, Protocol.STYLES)
     assert [list(fold.scored) for fold in again.folds] == [list(fold.scored) for fold in found.folds]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,12 @@ import pytest
 
 from training.comparison.contenders import Name, contender
 from training.comparison.judging import judge
-from training.comparison.plots import operating_curve
 from training.comparison.protocols import Fold, Plan, Protocol
 from training.comparison.record import Layer, Parameters, Point, Result
 from training.comparison.report import Comparison, json_text, markdown, page
 from training.comparison.runner import Fits, Order
 from training.datasets import Item
+from training.drawing import operating_curve
 from training.metrics import Scored
 
 COUNT = 300
@@ -88,3 +89,30 @@ def test_the_operating_curve_by_hand() -> None:
     assert list(false) == [0, 0, 0.5, 1]
     assert list(true) == [0, 0.5, 1, 1]
     assert list(precision) == pytest.approx([1, 1, 2 / 3, 1 / 2])
+
+
+def test_divisions_stand_one_by_one_with_the_worst_below(comparison: Comparison) -> None:
+    (fold,), (found,) = comparison.fits.plan.folds, comparison.fits.results[Name.BASE]
+    halves = [Fold(f"style-{number}", fold.fit, fold.tune, fold.scored[number - 1 :: 2]) for number in (1, 2)]
+    results = [replace(found, scored=found.scored[number::2]) for number in (0, 1)]
+    fits = replace(
+        comparison.fits,
+        order=replace(comparison.fits.order, protocol=Protocol.STYLES),
+        plan=Plan(tuple(halves), (), {}),
+        contenders=comparison.fits.contenders[:1],
+        results={Name.BASE: tuple(results)},
+    )
+    judgement = judge(fits.items, halves, results, 0.5, 20)
+    several = Comparison(fits, (judgement,), 0.5)
+    assert judgement.chosen is not None
+    first, second = judgement.chosen.divisions
+    table = [line for line in markdown(several).splitlines() if "style-" in line or "worst" in line]
+    assert len(table) == 3
+    assert f"| base | score from {first.thresholds[0]:.4g} | style-1 |" in table[0]
+    worst = min(first.metrics["specificity"].value, second.metrics["specificity"].value)
+    assert f"{worst:.3f}" in table[2]
+    assert "Each division" in page(several)
+    (model,) = json.loads(json_text(several))["models"]
+    assert [part["name"] for part in model["operating_point"]["divisions"]] == ["style-1", "style-2"]
+    # one division needs no table of divisions
+    assert "Each division" not in markdown(comparison)
