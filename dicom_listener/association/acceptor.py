@@ -12,7 +12,8 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from pynetdicom.association import Association
@@ -39,6 +40,7 @@ from dicom_listener.metrics.counting import Metrics, Outcome
 from dicom_listener.rejections import Rejection
 from dicom_listener.services import Answering, Reception, Request, Sender, Service
 from dicom_listener.status import UnservedStatus
+from dicom_listener.turns import Turns
 from dicom_listener.upper_layer.provider import P_DATA_TF, BadPdu, UpperLayer
 from dicom_listener.upper_layer.stream import PeerStream, TooSlow, Woken
 from dicom_listener.upper_layer.tls import Tls, client_certificate_digest, reason
@@ -104,6 +106,8 @@ class Acceptor:
     timeouts: Timeouts
     drain: Drain
     metrics: Metrics
+    # for decoding what strangers ask for
+    turns: Turns = field(default_factory=Turns)
 
 
 class Host(Protocol):
@@ -200,7 +204,7 @@ class AcceptorAssociation(Association):
             return
         timeouts = self._acceptor.timeouts
         self._stream = PeerStream(connection, self._acceptor.drain.bell.fileno())
-        self.dul = upper_layer = UpperLayer(self, self._stream, self._messages, timeouts.pdu)
+        self.dul = upper_layer = UpperLayer(self, self._stream, self._messages, timeouts.pdu, self._decoding())
         self._describe(connection)
         upper_layer.connected()
         request = self._await_request(upper_layer)
@@ -214,6 +218,11 @@ class AcceptorAssociation(Association):
         self._leave()
         if upper_layer.state == "Sta13":
             self._stream.finish(time.monotonic() + _FAREWELL_SECONDS)
+
+    def _decoding(self) -> Callable[[float], AbstractContextManager[None]]:
+        # who asks is known only when it is decoded; where from, before
+        known = self._acceptor.admission.expects(self.address)
+        return lambda seconds: self._acceptor.turns.of(known=known, seconds=seconds)
 
     def _secure(self) -> socket.socket | None:
         if self._tls is None:

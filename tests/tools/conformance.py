@@ -26,7 +26,7 @@ from dicom_listener.association.messages import LONGEST_COMMAND
 from dicom_listener.contexts import Offer
 from dicom_listener.rejections import REASONS, RESULTS, SOURCES, Rejection
 from dicom_listener.status import TABLES, Status
-from dicom_listener.upper_layer.provider import LONGEST_REQUEST
+from dicom_listener.upper_layer.provider import FREE_VALUES, LEAST_AVERAGE, LONGEST_REQUEST, MOST_CONTEXTS, MOST_ITEMS
 from dicom_listener.upper_layer.tls_files import CIPHERS, bare_context
 from worker.commitment.vouching import FailureReason
 
@@ -98,8 +98,10 @@ def limits() -> str:
         "maximum_pdu_size",
         "maximum_message_size",
     ) + (
-        f"\nFixed: an A-ASSOCIATE-RQ of at most {_bytes(LONGEST_REQUEST)}; a command set of at most "
-        f"{_bytes(LONGEST_COMMAND)}; {MOST_WAITING} connections a process that have not asked for an association yet.\n"
+        f"\nFixed: an A-ASSOCIATE-RQ of at most {_bytes(LONGEST_REQUEST)}, {MOST_CONTEXTS} presentation contexts and "
+        f"{MOST_ITEMS} items in all; a command set of at most {_bytes(LONGEST_COMMAND)}; {FREE_VALUES} presentation "
+        f"data values an association that are not the last of their kind, and one more for each "
+        f"{_bytes(LEAST_AVERAGE)}; {MOST_WAITING} connections a process that have not asked for an association yet.\n"
     )
 
 
