@@ -50,6 +50,8 @@ _FAREWELL_SECONDS: Final = 1.0
 # while draining: how long a sender may be silent between two messages, and for how long it may begin further ones
 _QUIET_SECONDS: Final = 0.3
 _LAST_CALL_SECONDS: Final = 2.0
+# how long after a deadline a thread that has not noticed it by itself is cut
+_LATE_SECONDS: Final = 1.0
 _COMMAND_LAST: Final = b"\x03"  # PS3.8 E.2: command, last fragment
 _COMMAND_MORE: Final = b"\x01"
 _PDV_OVERHEAD: Final = 6
@@ -167,12 +169,18 @@ class AcceptorAssociation(Association):
         self._held = contextlib.ExitStack()
         self._messages = Messages(self._begin, acceptor.maximum_message_size)
         self._stream: PeerStream | None = None
+        self._handshake_due: float | None = None
         self._sender = Sender(None, address, None, None)
 
     @property
     def peer(self) -> str | None:
         """Return the calling AE title, printable; None before it is known."""
         return self._sender.ae_title
+
+    def is_late(self, moment: float) -> bool:
+        """Say whether a deadline was over long before this moment, by `time.monotonic`, and nothing came of it."""
+        due = self._handshake_due if self._stream is None else self._stream.due
+        return due is not None and moment - due > _LATE_SECONDS
 
     def cut(self) -> None:
         """End the connection without a word, from another thread."""
@@ -227,6 +235,7 @@ class AcceptorAssociation(Association):
     def _secure(self) -> socket.socket | None:
         if self._tls is None:
             return self._connection
+        self._handshake_due = time.monotonic() + self._acceptor.timeouts.request
         try:
             return self._tls.handshake(
                 self._connection, self._acceptor.timeouts.request, self._acceptor.drain.bell.fileno()
