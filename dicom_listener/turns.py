@@ -9,38 +9,40 @@ sets of empty elements alone, were measured to.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 
 
 class Turns:
-    """One a process. Safe for threads, not for a fork."""
+    """One a kind of work in a process. Safe for threads, not for a fork."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    @contextmanager
-    def of(self, *, known: bool, seconds: float = threading.TIMEOUT_MAX) -> Iterator[None]:
-        """Have a turn for as long as the context lasts; never wait within for whoever sends.
+    def of(self, *, known: bool, seconds: float = threading.TIMEOUT_MAX) -> AbstractContextManager[None]:
+        """Return the context in which to work; it may be entered again and again.
+
+        Never wait within it for whoever sends.
 
         Parameters
         ----------
         known : bool
             A known peer does not wait.
         seconds : float
-            How long a stranger waits.
-
-        Raises
-        ------
-        TimeoutError
-            If that was too short.
+            How long a stranger waits on entry; then `TimeoutError` is raised.
         """
-        if known:
-            yield
-            return
-        if not self._lock.acquire(timeout=max(seconds, 0)):
+        return nullcontext() if known else _Turn(self._lock, max(seconds, 0))
+
+
+class _Turn:
+    __slots__ = ("_lock", "_seconds")
+
+    def __init__(self, lock: threading.Lock, seconds: float) -> None:
+        self._lock = lock
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=self._seconds):
             raise TimeoutError
-        try:
-            yield
-        finally:
-            self._lock.release()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()

@@ -106,6 +106,7 @@ class SpooledReception(ABC):
         self._outcomes = spooling.outcomes
         self._began = spooling.monotonic()
         self._allowance = spooling.room.allowance()
+        self._turn = spooling.turns.of(known=request.sender.known is not None)
         self._meta = b""
         self._file: InstanceFile | None = None
         self._status: Status | None = None
@@ -173,7 +174,7 @@ class SpooledReception(ABC):
         if not fragment:
             return
         # looked at before it is written: what is refused for its first fragment never touches the disk
-        with self.spooling.turns.of(known=self.request.sender.known is not None):
+        with self._turn:
             self.look(fragment)
         self._spend(len(fragment))
         if self._file is None:

