@@ -21,6 +21,7 @@ from core.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from core.settings import Settings
 from core.sop_classes import is_storage
 from core.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
+from dicom_listener.association.commands import MOST_ELEMENTS
 from dicom_listener.association.door import MOST_WAITING
 from dicom_listener.association.messages import LONGEST_COMMAND
 from dicom_listener.contexts import Offer
@@ -99,8 +100,8 @@ def limits() -> str:
         "maximum_message_size",
     ) + (
         f"\nFixed: an A-ASSOCIATE-RQ of at most {_bytes(LONGEST_REQUEST)}, {MOST_CONTEXTS} presentation contexts and "
-        f"{MOST_ITEMS} items in all; a command set of at most {_bytes(LONGEST_COMMAND)}; {FREE_VALUES} presentation "
-        f"data values an association that are not the last of their kind, and one more for each "
+        f"{MOST_ITEMS} items in all; a command set of at most {_bytes(LONGEST_COMMAND)} and {MOST_ELEMENTS} elements; "
+        f"{FREE_VALUES} presentation data values an association that are not the last of their kind, and one more for each "
         f"{_bytes(LEAST_AVERAGE)}; {MOST_WAITING} connections a process that have not asked for an association yet.\n"
     )
 
