@@ -102,7 +102,8 @@ def limits() -> str:
         f"\nFixed: an A-ASSOCIATE-RQ of at most {_bytes(LONGEST_REQUEST)}, {MOST_CONTEXTS} presentation contexts and "
         f"{MOST_ITEMS} items in all; a command set of at most {_bytes(LONGEST_COMMAND)} and {MOST_ELEMENTS} elements; "
         f"{FREE_VALUES} presentation data values an association that are not the last of their kind, and one more for "
-        f"each {_bytes(LEAST_AVERAGE)}; {MOST_WAITING} connections a process that have not asked for an association yet.\n"
+        f"each {_bytes(LEAST_AVERAGE)}; "
+        f"{MOST_WAITING} connections a process that have not asked for an association yet.\n"
     )
 
 
