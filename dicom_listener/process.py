@@ -68,6 +68,7 @@ def serve(shared: Shared) -> None:
     while not stop.wait(_LOOK_SECONDS):
         # a process that nobody has asked for an association must not miss what the file said in between
         shared.peers.current()
+        door.cut_late()
     acceptor.admission.draining = True
     drain.begin()
     accepting.join()

@@ -12,7 +12,8 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from pynetdicom.association import Association
@@ -39,6 +40,7 @@ from dicom_listener.metrics.counting import Metrics, Outcome
 from dicom_listener.rejections import Rejection
 from dicom_listener.services import Answering, Reception, Request, Sender, Service
 from dicom_listener.status import UnservedStatus
+from dicom_listener.turns import Turns
 from dicom_listener.upper_layer.provider import P_DATA_TF, BadPdu, UpperLayer
 from dicom_listener.upper_layer.stream import PeerStream, TooSlow, Woken
 from dicom_listener.upper_layer.tls import Tls, client_certificate_digest, reason
@@ -48,6 +50,8 @@ _FAREWELL_SECONDS: Final = 1.0
 # while draining: how long a sender may be silent between two messages, and for how long it may begin further ones
 _QUIET_SECONDS: Final = 0.3
 _LAST_CALL_SECONDS: Final = 2.0
+# how long after a deadline a thread that has not noticed it by itself is cut
+_LATE_SECONDS: Final = 1.0
 _COMMAND_LAST: Final = b"\x03"  # PS3.8 E.2: command, last fragment
 _COMMAND_MORE: Final = b"\x01"
 _PDV_OVERHEAD: Final = 6
@@ -104,6 +108,8 @@ class Acceptor:
     timeouts: Timeouts
     drain: Drain
     metrics: Metrics
+    # for decoding what strangers ask for
+    turns: Turns = field(default_factory=Turns)
 
 
 class Host(Protocol):
@@ -163,12 +169,18 @@ class AcceptorAssociation(Association):
         self._held = contextlib.ExitStack()
         self._messages = Messages(self._begin, acceptor.maximum_message_size)
         self._stream: PeerStream | None = None
+        self._handshake_due: float | None = None
         self._sender = Sender(None, address, None, None)
 
     @property
     def peer(self) -> str | None:
         """Return the calling AE title, printable; None before it is known."""
         return self._sender.ae_title
+
+    def is_late(self, moment: float) -> bool:
+        """Say whether a deadline was over long before this moment, by `time.monotonic`, and nothing came of it."""
+        due = self._handshake_due if self._stream is None else self._stream.due
+        return due is not None and moment - due > _LATE_SECONDS
 
     def cut(self) -> None:
         """End the connection without a word, from another thread."""
@@ -200,7 +212,7 @@ class AcceptorAssociation(Association):
             return
         timeouts = self._acceptor.timeouts
         self._stream = PeerStream(connection, self._acceptor.drain.bell.fileno())
-        self.dul = upper_layer = UpperLayer(self, self._stream, self._messages, timeouts.pdu)
+        self.dul = upper_layer = UpperLayer(self, self._stream, self._messages, timeouts.pdu, self._decoding())
         self._describe(connection)
         upper_layer.connected()
         request = self._await_request(upper_layer)
@@ -215,9 +227,15 @@ class AcceptorAssociation(Association):
         if upper_layer.state == "Sta13":
             self._stream.finish(time.monotonic() + _FAREWELL_SECONDS)
 
+    def _decoding(self) -> Callable[[float], AbstractContextManager[None]]:
+        # who asks is known only when it is decoded; where from, before
+        known = self._acceptor.admission.expects(self.address)
+        return lambda seconds: self._acceptor.turns.of(known=known, seconds=seconds)
+
     def _secure(self) -> socket.socket | None:
         if self._tls is None:
             return self._connection
+        self._handshake_due = time.monotonic() + self._acceptor.timeouts.request
         try:
             return self._tls.handshake(
                 self._connection, self._acceptor.timeouts.request, self._acceptor.drain.bell.fileno()

@@ -62,6 +62,10 @@ class Admission:
         # no further association is begun
         self.draining = False
 
+    def expects(self, address: Address) -> bool:
+        """Say whether any known peer may come from this address."""
+        return self._peers.current().expects(address)
+
     def admit(self, asking: Asking) -> tuple[Sender, int | Rejection]:
         """Say who asks, in words fit for logs and files, and give a place or say why not.
 

@@ -28,6 +28,8 @@ _COMMAND_FIELD, _MESSAGE_ID, _RESPONDED_TO = 0x0100, 0x0110, 0x0120
 _DATA_SET_TYPE, _STATUS, _ERROR_COMMENT = 0x0800, 0x0900, 0x0902
 _AFFECTED_SOP_INSTANCE_UID, _REQUESTED_SOP_INSTANCE_UID = 0x1000, 0x1001
 _ACTION_TYPE_ID: Final = 0x1008
+# PS3.7 Annex E knows some forty, the retired ones among them; thousands would cost us more than their sender
+MOST_ELEMENTS: Final = 64
 _HEADER: Final = struct.Struct("<HHL")
 _US: Final = struct.Struct("<H")
 
@@ -132,13 +134,17 @@ def _elements(encoded: bytes) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     position = 0
     while position < len(encoded):
+        if len(found) == MOST_ELEMENTS:
+            raise BadCommand
         if position + _HEADER.size > len(encoded):
             raise BadCommand
         group, number, length = _HEADER.unpack_from(encoded, position)
         position += _HEADER.size
         if group or length > len(encoded) - position:
             raise BadCommand
-        found.setdefault(number, encoded[position : position + length])
+        if number in found:
+            raise BadCommand
+        found[number] = encoded[position : position + length]
         position += length
     return found
 

@@ -88,6 +88,14 @@ class Door:
         with self._lock:
             return list(self._living)
 
+    def cut_late(self) -> None:
+        """Cut whoever is past a deadline that its own thread cannot notice; for another thread, now and then."""
+        now = time.monotonic()
+        for association in self.living:
+            if association.is_late(now):
+                _rarely.warning(_log, "connection_late", address=str(association.address))
+                association.cut()
+
     def _accept(self, entrance: Entrance) -> None:
         try:
             connection, came_from = entrance.listening.accept()

@@ -22,6 +22,7 @@ from dicom_listener.services import Request
 from dicom_listener.status import Answer, Status
 from dicom_listener.storage.disk import Room, Watermark
 from dicom_listener.storage.instance_file import InstanceFile, SpoolWriter
+from dicom_listener.turns import Turns
 
 # a refusal or failure is logged once in so many seconds for each status, with how many were left out
 _LOG_SECONDS: Final = 60.0
@@ -81,6 +82,7 @@ class Spooling:
     ) -> None:
         self.writer = writer
         self.room = Room(watermark)
+        self.turns = Turns()
         self.ae_title = ae_title
         self.outcomes = outcomes
         self.monotonic = monotonic
@@ -104,6 +106,7 @@ class SpooledReception(ABC):
         self._outcomes = spooling.outcomes
         self._began = spooling.monotonic()
         self._allowance = spooling.room.allowance()
+        self._turn = spooling.turns.of(known=request.sender.known is not None)
         self._meta = b""
         self._file: InstanceFile | None = None
         self._status: Status | None = None
@@ -171,7 +174,8 @@ class SpooledReception(ABC):
         if not fragment:
             return
         # looked at before it is written: what is refused for its first fragment never touches the disk
-        self.look(fragment)
+        with self._turn:
+            self.look(fragment)
         self._spend(len(fragment))
         if self._file is None:
             self._file = self.spooling.writer.begin()

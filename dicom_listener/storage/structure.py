@@ -182,7 +182,10 @@ class _Walk:
             self._enter_undefined(vr, explicit=explicit)
         elif within is None and (group, number) in _UIDS and length <= LONGEST_UID:
             value = yield Want(length, kept=True)
-            self.uids.setdefault((group, number), value.decode("ascii", errors="replace").rstrip("\0 "))
+            uid = value.decode("ascii", errors="replace").rstrip("\0 ")
+            # PS3.5 7.1: an element occurs once; readers differ in which of two they believe
+            if self.uids.setdefault((group, number), uid) != uid:
+                raise _Stop(Verdict.UNPARSABLE)
         else:
             yield Want(length, kept=False)
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 import queue
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pynetdicom.dul import DULServiceProvider
@@ -42,9 +44,17 @@ _TITLES: Final = slice(10, 42)
 _CALLING: Final = slice(26, 42)
 _VARIABLE: Final = 74
 _SUB_ITEM: Final = struct.Struct(">BxH")
-_PRESENTATION_CONTEXT: Final = 0x20
+_PRESENTATION_CONTEXT, _USER_INFORMATION = 0x20, 0x50
+# items that hold items, and what stands before these
+_FIXED_OF: Final = {_PRESENTATION_CONTEXT: 4, _USER_INFORMATION: 0}
 # PS3.8 9.3.2.2: the IDs are odd and take one octet
 MOST_CONTEXTS: Final = 128
+# 128 contexts of eighteen transfer syntaxes; decoding takes a tenth of a millisecond for each, more for the last
+MOST_ITEMS: Final = 2560
+# PS3.8 Annex E sets no least: this many values that are not the last of their kind may have any length, all others
+# one of a kilobyte on average, or taking them in would cost us more than their sender
+FREE_VALUES: Final = 4096
+LEAST_AVERAGE: Final = 1024
 _PRINTABLE: Final = frozenset(range(0x20, 0x7F)) - {ord("\\")}
 
 # PDU types an acceptor may receive: codec, event (PS3.8 Table 9-10) and length; A-ASSOCIATE-AC and -RJ answer nothing
@@ -135,13 +145,25 @@ class UpperLayer(DULServiceProvider):
         Takes each `Piece` of an established association.
     pdu_seconds : float
         Within which a PDU must have come whole, or be sent, once it has begun.
+    decoding : callable
+        Given so many seconds to wait, the context in which a request is decoded; raises `TimeoutError` on entry.
     """
 
-    def __init__(self, association: Association, stream: PeerStream, assembler: Assembler, pdu_seconds: float) -> None:
+    def __init__(
+        self,
+        association: Association,
+        stream: PeerStream,
+        assembler: Assembler,
+        pdu_seconds: float,
+        decoding: Callable[[float], AbstractContextManager[None]],
+    ) -> None:
         super().__init__(association)
         self._stream = stream
         self._assembler = assembler
         self._pdu_seconds = pdu_seconds
+        self._decoding = decoding
+        # presentation data values that are not the last of their kind, and bytes in all of them
+        self._values = self._value_bytes = 0
         # control characters, or none but spaces: PS3.8 Table 9-11 allows neither
         self.calling_ae_title_is_bad = False
         # then it is rejected by the state machine (AE-6)
@@ -219,15 +241,13 @@ class UpperLayer(DULServiceProvider):
             bearable = _bearable(content)
             self.calling_ae_title_is_bad = bearable[_CALLING] != content[_CALLING].rstrip(b"\0").ljust(16)
             content = bearable
-            if _contexts(content) > MOST_CONTEXTS:
-                raise BadPdu("too_many_contexts")
+            _require_few(content)
+        turn = self._decoding(deadline - time.monotonic()) if codec is A_ASSOCIATE_RQ else nullcontext()
         try:
-            pdu: Any = codec()
-            pdu.decode(content)
-            # what the action will make of it, tried first: pynetdicom's actions die of what they cannot express
-            _require_syntaxes(pdu.to_primitive())
-        except Exception as error:  # noqa: BLE001 - the edge: a malformed PDU raises anything
-            raise BadPdu("pdu_malformed", **safe_error(error)) from None
+            with turn:
+                pdu = _decoded(codec, content)
+        except TimeoutError:
+            raise TooSlow from None
         self.protocol_version_is_bad = codec is A_ASSOCIATE_RQ and pdu.protocol_version != 1
         self._recv_pdu.put(pdu)
         self._act(event)
@@ -242,6 +262,10 @@ class UpperLayer(DULServiceProvider):
             if count < 0 or length < 0:
                 raise BadPdu("pdv_malformed")
             is_command, is_last = bool(control & _COMMAND), bool(control & _LAST)
+            self._values += not is_last
+            self._value_bytes += count
+            if self._values > FREE_VALUES + self._value_bytes // LEAST_AVERAGE:
+                raise BadPdu("pdvs_too_short")
             if not count:
                 if not is_last:
                     # it would cost us more than its sender
@@ -267,14 +291,44 @@ class UpperLayer(DULServiceProvider):
             self.state_machine.do_action(event)
 
 
-def _contexts(request: bytes) -> int:
-    """Count the presentation contexts of an A-ASSOCIATE-RQ, before anything in them is decoded (PS3.8 9.3.2)."""
-    count, position = 0, _VARIABLE
-    while position + _SUB_ITEM.size <= len(request):
+def _require_few(request: bytes) -> None:
+    """Count the items of an A-ASSOCIATE-RQ and what is in them, before anything is decoded (PS3.8 9.3.2).
+
+    Raises
+    ------
+    BadPdu
+        If it holds more presentation contexts or items than anybody needs.
+    """
+    contexts = items = 0
+    for kind, start, end in _items(request, _VARIABLE, len(request)):
+        contexts += kind == _PRESENTATION_CONTEXT
+        items += 1
+        if kind in _FIXED_OF:
+            items += sum(1 for _ in islice(_items(request, start + _FIXED_OF[kind], end), MOST_ITEMS))
+        # at once: counting takes time, too
+        if contexts > MOST_CONTEXTS:
+            raise BadPdu("too_many_contexts")
+        if items > MOST_ITEMS:
+            raise BadPdu("too_many_items")
+
+
+def _items(request: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the kind of each item, and where its content starts and ends."""
+    while position + _SUB_ITEM.size <= end:
         kind, length = _SUB_ITEM.unpack_from(request, position)
-        count += kind == _PRESENTATION_CONTEXT
-        position += _SUB_ITEM.size + length
-    return count
+        start, position = position + _SUB_ITEM.size, position + _SUB_ITEM.size + length
+        yield kind, start, min(position, end)
+
+
+def _decoded(codec: type[Any], content: bytes) -> Any:
+    try:
+        pdu = codec()
+        pdu.decode(content)
+        # what the action will make of it, tried first: pynetdicom's actions die of what they cannot express
+        _require_syntaxes(pdu.to_primitive())
+    except Exception as error:  # noqa: BLE001 - the edge: a malformed PDU raises anything
+        raise BadPdu("pdu_malformed", **safe_error(error)) from None
+    return pdu
 
 
 def _require_syntaxes(primitive: Any) -> None:

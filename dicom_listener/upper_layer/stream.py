@@ -45,9 +45,16 @@ class PeerStream:
     bell : int
         A descriptor that becomes readable, and stays so, when waits of `more`
         are to end early.
+
+    Attributes
+    ----------
+    due : float or None
+        By `time.monotonic`, when the read under way must have ended; None where there is none. For another thread:
+        within one read OpenSSL takes in key updates for as long as they come (RFC 8446 4.6.3), and its caller waits.
     """
 
     def __init__(self, connection: socket.socket, bell: int) -> None:
+        self.due: float | None = None
         connection.setblocking(False)  # noqa: FBT003 - the socket's own word
         self._connection = connection
         # a mapping of its own: what an idle peer never fills takes no memory, and the system has it back at the end
@@ -110,8 +117,10 @@ class PeerStream:
         if self._start == self._end:
             # at the very end of the buffer there would be no room for it
             self._make_room(1)
+            self.due = time.monotonic()
             with contextlib.suppress(OSError, Ended):
                 self._receive()
+            self.due = None
         return self._buffer[self._start] if self._start < self._end else None
 
     def send(self, content: bytes, deadline: float) -> None:
@@ -138,6 +147,7 @@ class PeerStream:
         Closing with unread bytes would reset the connection, and the peer
         might never see our last PDU (PS3.8 9.2.2, Sta13).
         """
+        self.due = deadline
         if isinstance(self._connection, ssl.SSLSocket):
             # sends close_notify (RFC 8446 6.1), then wants the peer's, which nothing depends on
             with contextlib.suppress(OSError, ValueError):
@@ -162,17 +172,27 @@ class PeerStream:
 
     def _fill(self, count: int, deadline: float, *, wakeable: bool) -> None:
         self._make_room(count)
-        while self._end - self._start < count:
-            try:
-                self._receive()
-            except _WOULD_BLOCK:
-                self._acknowledge()
-                self._wait(self._idle if wakeable else self._readable, deadline)
-            except OSError:
-                raise Ended from None
-            # a peer that always has a byte ready must not escape its deadline
-            if self._end - self._start < count and time.monotonic() >= deadline:
-                raise TooSlow
+        self.due = deadline
+        try:
+            while self._end - self._start < count:
+                self._fill_further(deadline, wakeable=wakeable)
+                # a peer that always has a byte ready must not escape its deadline
+                if self._end - self._start < count and time.monotonic() >= deadline:
+                    raise TooSlow
+        finally:
+            self.due = None
+
+    def _fill_further(self, deadline: float, *, wakeable: bool) -> None:
+        try:
+            self._receive()
+        except ssl.SSLWantWriteError:
+            # what TLS has to answer of itself; bytes to be read may be there all the while
+            self._wait(self._writable, deadline)
+        except _WOULD_BLOCK:
+            self._acknowledge()
+            self._wait(self._idle if wakeable else self._readable, deadline)
+        except OSError:
+            raise Ended from None
 
     def _make_room(self, count: int) -> None:
         if self._start == self._end:

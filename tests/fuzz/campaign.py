@@ -55,12 +55,14 @@ EXPECTED_EVENTS = frozenset(
         "pdu_too_long",
         "pdu_too_slow",
         "pdu_unexpected",
+        "pdvs_too_short",
         "pdv_empty",
         "pdv_malformed",
         "peers_file_read",
         "process_started",
         "request_too_late",
         "too_many_contexts",
+        "too_many_items",
     }
 )
 # parts of what was sent; AE titles alone, printable, may be told

@@ -127,6 +127,7 @@ REFUSALS = {
     "other class": (INSTANCE, data_set(INSTANCE, STRUCTURED_REPORT), CR_STORAGE, 0xA900, "differ"),
     "no instance in the data set": (INSTANCE, data_set(None), CR_STORAGE, 0xA900, "lacks"),
     "no class in the data set": (INSTANCE, data_set(INSTANCE, None), CR_STORAGE, 0xA900, "lacks"),
+    "two instances": (INSTANCE, data_set(INSTANCE, extra=data_set("1.2.3.4.6")), CR_STORAGE, 0xC000, "parsed"),
     "traversal": ("../../x", data_set("../../x"), CR_STORAGE, 0x0117, "UID"),
     "traversal in digits": ("1.2/../../a", data_set("1.2/../../a"), CR_STORAGE, 0x0117, "UID"),
     "absolute": ("/etc/passwd", data_set("/etc/passwd"), CR_STORAGE, 0x0117, "UID"),

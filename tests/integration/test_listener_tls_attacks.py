@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from tests.peers.certificates import Authority, Certificate
 from tests.peers.data_sets import data_set, new_uid
+from tests.peers.listener import REPOSITORY
 from tests.peers.raw import RawPeer, associate_request
 from tests.peers.scene import SLACK, TIGHT, Scene, closes_within
 
@@ -152,6 +154,18 @@ def test_row_21_a_handshake_byte_by_byte_is_cut(attacked: Secured) -> None:
         stop.set()
         thread.join()
     assert time.monotonic() - began < REQUEST + SLACK
+    attacked.scene.nothing_is_left()
+
+
+def test_row_21_key_updates_without_end_are_cut(attacked: Secured) -> None:
+    """OpenSSL reads on for as long as they come: nothing that waits for its read may be what ends it."""
+    client = (attacked.client.certificate, attacked.client.key)
+    arguments = [sys.executable, "-m", "tests.peers.key_updates", str(attacked.port), *map(str, client)]
+    with subprocess.Popen(arguments, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as endless:
+        try:
+            endless.wait(REQUEST + 2 * SLACK)
+        finally:
+            endless.kill()
     attacked.scene.nothing_is_left()
 
 

@@ -27,6 +27,7 @@ from tests.peers.raw import (
     associate_request,
     command_set,
     echo_command,
+    fragments,
     item,
     message,
     pdu,
@@ -85,6 +86,10 @@ BEFORE_ASSOCIATION: Final[Mapping[str, bytes]] = {
     "an abstract syntax that is no UID": associate_request([Context("\n" * 60)]),
     "an abstract syntax of 60 kB": associate_request([Context("1." * 30_000 + "1")]),
     "10 000 transfer syntaxes": associate_request([Context(CR_STORAGE, ["1.2"] * 9_000)]),
+    "6 000 transfer syntaxes and one we take": associate_request(
+        [Context(CR_STORAGE, [EXPLICIT, *(f"1.{number}" for number in range(6_000))])]
+    ),
+    "12 000 implementation classes": associate_request(user=MAXIMUM_LENGTH + item(0x52, b"1") * 12_000),
     "no transfer syntax": associate_request([Context(CR_STORAGE, [])]),
     "a context without abstract syntax": associate_request(
         [], extra=item(0x20, b"\x01\0\0\0" + item(0x40, EXPLICIT.encode()))
@@ -160,6 +165,10 @@ BROKEN_PDUS: Final[Mapping[str, Breach]] = {
     "a value of length 1": Breach(pdu(P_DATA, struct.pack(">LB", 1, 1))),
     "a value without content": Breach(pdu(P_DATA, value(1, 1, b"")), forgivable=True),
     "thousands of values without content": Breach(pdu(P_DATA, value(1, 1, b"") * 5000), forgivable=True),
+    "a data set in values of a byte each": Breach(
+        message(store_command(INSTANCE))
+        + b"".join(fragments(1, data_set(INSTANCE, pixels=8192), command=False, size=1))
+    ),
     "a value longer than its PDU": Breach(pdu(P_DATA, value(1, 3, echo_command(), length=5000))),
     "a value of 4 GiB": Breach(pdu(P_DATA, value(1, 3, b"", length=0xFFFFFFFF))),
     "a value shorter than its content": Breach(pdu(P_DATA, value(1, 3, echo_command(), length=20))),

@@ -21,12 +21,13 @@ from core.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from core.settings import Settings
 from core.sop_classes import is_storage
 from core.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
+from dicom_listener.association.commands import MOST_ELEMENTS
 from dicom_listener.association.door import MOST_WAITING
 from dicom_listener.association.messages import LONGEST_COMMAND
 from dicom_listener.contexts import Offer
 from dicom_listener.rejections import REASONS, RESULTS, SOURCES, Rejection
 from dicom_listener.status import TABLES, Status
-from dicom_listener.upper_layer.provider import LONGEST_REQUEST
+from dicom_listener.upper_layer.provider import FREE_VALUES, LEAST_AVERAGE, LONGEST_REQUEST, MOST_CONTEXTS, MOST_ITEMS
 from dicom_listener.upper_layer.tls_files import CIPHERS, bare_context
 from worker.commitment.vouching import FailureReason
 
@@ -98,8 +99,11 @@ def limits() -> str:
         "maximum_pdu_size",
         "maximum_message_size",
     ) + (
-        f"\nFixed: an A-ASSOCIATE-RQ of at most {_bytes(LONGEST_REQUEST)}; a command set of at most "
-        f"{_bytes(LONGEST_COMMAND)}; {MOST_WAITING} connections a process that have not asked for an association yet.\n"
+        f"\nFixed: an A-ASSOCIATE-RQ of at most {_bytes(LONGEST_REQUEST)}, {MOST_CONTEXTS} presentation contexts and "
+        f"{MOST_ITEMS} items in all; a command set of at most {_bytes(LONGEST_COMMAND)} and {MOST_ELEMENTS} elements; "
+        f"{FREE_VALUES} presentation data values an association that are not the last of their kind, and one more for "
+        f"each {_bytes(LEAST_AVERAGE)}; "
+        f"{MOST_WAITING} connections a process that have not asked for an association yet.\n"
     )
 
 

@@ -94,6 +94,21 @@ def test_what_is_no_request(raw: bytes) -> None:
         decode(raw)
 
 
+def test_a_request_of_more_elements_than_there_are_is_none() -> None:
+    """Thousands fit into a command set; going through them would cost us more than its sender."""
+    # less its own
+    room = commands.MOST_ELEMENTS - 6
+    padding = b"".join(struct.pack("<HHL", 0, 0x2000 + number, 0) for number in range(room))
+    assert decode(request() + padding) == STORE
+    with pytest.raises(BadCommand):
+        decode(request() + padding + struct.pack("<HHL", 0, 0x5000, 0))
+
+
+def test_an_element_occurs_once() -> None:
+    with pytest.raises(BadCommand):
+        decode(request() + struct.pack("<HHLH", 0, 0x0110, 2, 8))
+
+
 @given(st.binary(max_size=300))
 def test_anything_is_a_command_or_refused(raw: bytes) -> None:
     try:

@@ -232,9 +232,14 @@ def test_what_can_be_known_early_is_known_early() -> None:
     assert surveyor.finish() == Survey(Verdict.UNPARSABLE, CR_STORAGE, INSTANCE)
 
 
-def test_the_first_of_two_uids_counts() -> None:
-    twice = data_set(INSTANCE) + data_set("9.9", "8.8")
-    assert survey(twice, explicit=True) == SOUND
+def test_a_uid_may_be_repeated() -> None:
+    assert survey(data_set(INSTANCE) * 2, explicit=True) == SOUND
+
+
+@pytest.mark.parametrize("second", [data_set("9.9"), data_set(INSTANCE, "8.8")], ids=["instance", "class"])
+def test_two_uids_that_differ_are_no_data_set(second: bytes) -> None:
+    """Else the listener would go by one of them, and whoever reads the object later by the other."""
+    assert survey(data_set(INSTANCE) + second, explicit=True).verdict is Verdict.UNPARSABLE
 
 
 def test_memory_stays_flat_whatever_arrives() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -209,3 +211,43 @@ def test_a_peek_at_a_closed_connection_sees_nothing(ends: tuple[PeerStream, sock
     stream, peer = ends
     peer.close()
     assert stream.peek() is None
+
+
+class _Answering(socket.socket):
+    """Wants to write before it can read, as TLS does that has to answer the peer by itself."""
+
+    asked = 0
+
+    def recv_into(self, *_: object) -> int:
+        self.asked += 1
+        raise ssl.SSLWantWriteError
+
+
+def test_tls_that_has_to_answer_a_peer_that_does_not_read_is_waited_for_and_not_asked_in_vain(
+    bell: tuple[socket.socket, socket.socket], connection: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, peer = connection
+    # what arrives must not end the wait for room to write
+    peer.sendall(b"more")
+    ours.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(1 << 20))
+    answering = _Answering(fileno=ours.detach())
+    stream = PeerStream(answering, bell[0].fileno())
+    with pytest.raises(TooSlow):
+        stream.more(soon(0.2), wakeable=False)
+    stream.close()
+    assert answering.asked < 5
+
+
+def test_another_thread_sees_when_a_read_must_have_ended(ends: tuple[PeerStream, socket.socket]) -> None:
+    stream, peer = ends
+    assert stream.due is None
+    until = soon()
+    reading = threading.Thread(target=stream.take, args=(2, until))
+    reading.start()
+    wait_until(lambda: stream.due == until, 5, "the read begins")
+    peer.sendall(b"ab")
+    reading.join()
+    assert stream.due is None
