@@ -32,6 +32,7 @@ from dicom_listener.binding import bind, bind_metrics, bind_tls
 from dicom_listener.metrics.counting import Metrics
 from dicom_listener.metrics.endpoint import serve_metrics
 from dicom_listener.storage.instance_file import require_writable
+from dicom_listener.upper_layer.private_names import require_private_names
 from dicom_listener.upper_layer.tls import Tls
 
 _FIRST_PAUSE: Final = 0.1
@@ -84,11 +85,12 @@ class Server:
     Raises
     ------
     Misconfigured
-        If the spool cannot be written, a port cannot be had, or a file that
-        the settings name is wrong.
+        If the spool cannot be written, a port cannot be had, a file that
+        the settings name is wrong, or pynetdicom is of another version than ours.
     """
 
     def __init__(self, settings: Settings) -> None:
+        require_private_names()
         self._settings = settings
         spool = Spool(settings.data_dir, settings.listener_name)
         for directory in (spool.new, spool.commitments):
