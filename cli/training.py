@@ -20,6 +20,7 @@ from training.evaluate import Evaluation, Part
 
 if TYPE_CHECKING:
     from bundle.manifest import Interval
+    from training.noticing import Measured
     from training.run import Epoch
 
 
@@ -100,6 +101,7 @@ def train(
 
     key = private_key(settings)  # before hours are spent
     from training.build import Order, build  # noqa: PLC0415 - likewise
+    from training.noticing import COUNT  # noqa: PLC0415 - likewise
     from training.recipe import RECIPES, vary, with_backbone  # noqa: PLC0415 - likewise
 
     now = SystemClock().now()
@@ -110,6 +112,7 @@ def train(
         name or model.value,
         version or now.strftime("%Y%m%dT%H%M%SZ"),
         sensitivity,
+        COUNT,
     )
     with _bars() as bars:
         manifest, digest = build(order, key, now, bars)
@@ -126,6 +129,9 @@ def evaluate(
         Part, typer.Option(help="test: the published test/ if there is one, else our frozen test share.")
     ] = Part.TEST,
     model: Annotated[str | None, typer.Option(help=f"{model_choice.HELP} Else the champion, or the starter.")] = None,
+    unfamiliar: Annotated[
+        bool, typer.Option("--unfamiliar", help="Also count what is called unfamiliar: these images, and other things.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a model on a data set, with 95 % intervals by patient.
@@ -138,20 +144,25 @@ def evaluate(
     logging.configure(settings)
     from training.datasets import open_dataset  # noqa: PLC0415 - --help must answer at once
     from training.evaluate import evaluate as measure  # noqa: PLC0415 - likewise
+    from training.noticing import measure as measure_unfamiliar  # noqa: PLC0415 - likewise
 
     with open_dataset(data):
         pass  # a wrong path is said before a model is loaded
     loaded, fitted = model_choice.load(settings, model or model_choice.champion_or_starter(settings))
     with _bars() as bars:
+        # first: a bundle that cannot is refused before minutes are spent
+        strange = measure_unfamiliar(loaded, data, split, bars.stage) if unfamiliar else None
         found = measure(loaded, fitted, data, split, lambda total: bars.stage("read and score", total))
     if found.patients_fitted_on:
         notes().print(
             f"{found.patients_fitted_on} of these {found.patients} patients shaped the model: the figures flatter it"
         )
     if as_json:
-        print_json(found.to_dict())
-    else:
-        _show(found)
+        print_json(found.to_dict() | ({} if strange is None else {"unfamiliar": strange.to_dict()}))
+        return
+    _show(found)
+    if strange is not None:
+        _show_unfamiliar(strange)
 
 
 def _show(found: Evaluation) -> None:
@@ -163,6 +174,16 @@ def _show(found: Evaluation) -> None:
     console().print(_figures(found.metrics, "all"))
     for name, group in found.subgroups.items():
         console().print(_figures(group.metrics, f"{name}: {group.n} images against all normals"))
+
+
+def _show_unfamiliar(found: Measured) -> None:
+    alarms = found.false_alarms
+    console().print(
+        f"{alarms.value:.4f} of these {found.n} images are called unfamiliar "
+        f"(95 % interval by patient {alarms.low:.4f} to {alarms.high:.4f}), and of pictures of other things:"
+    )
+    rows = [(name, one.n, one.unfamiliar / one.n) for name, one in found.noticed.items()]
+    console().print(table(("pictures", "n", "unfamiliar"), rows, "unfamiliar"))
 
 
 def _figures(metrics: dict[str, Interval], title: str) -> object:

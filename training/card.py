@@ -17,6 +17,8 @@ _FIGURES: Final = {
     "ece": "expected calibration error",
 }
 _DAYS_A_YEAR: Final = 365.25
+# share of a class of pictures from where on it counts as noticed
+_NOTICED: Final = 0.95
 
 
 def model_card(manifest: Manifest) -> str:
@@ -99,6 +101,7 @@ def model_card(manifest: Manifest) -> str:
             for name, title in _FIGURES.items()
         ),
         "",
+        *_unfamiliarity(manifest),
         "## Attribution",
         "",
         manifest.attribution,
@@ -107,6 +110,36 @@ def model_card(manifest: Manifest) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _unfamiliarity(manifest: Manifest) -> list[str]:
+    found = manifest.familiarity
+    if found is None:
+        return []
+    alarms = "; ".join(f"{split} {_cell(interval)}" for split, interval in found.false_alarms.items())
+    lines = [
+        "## Unfamiliar images",
+        "",
+        (
+            f"An unfamiliarity of {found.threshold:.4f} or more is UNFAMILIAR, and never NOT_SUSPECTED: the "
+            f"{found.chosen_how} ({found.images} images of {found.patients} patients). False alarms: {alarms}."
+        ),
+        "",
+    ]
+    if not found.noticed:
+        return lines
+    missed = [name for name, one in found.noticed.items() if one.unfamiliar < _NOTICED * one.n]
+    return [
+        *lines,
+        "Pictures of other things, none of which any choice was made with; drawn ones are no radiographs:",
+        "",
+        "| pictures | n | called unfamiliar |",
+        "|---|---|---|",
+        *(f"| {name} | {one.n} | {one.unfamiliar / one.n:.3f} |" for name, one in found.noticed.items()),
+        "",
+        f"Not reliably noticed (under {_NOTICED:.0%}): {', '.join(missed) or 'none of these'}.",
+        "",
+    ]
 
 
 def _cell(interval: Interval | None) -> str:
