@@ -11,10 +11,10 @@ tried beside them and add nothing: ours is fitted to overlook how an image is tu
 from __future__ import annotations
 
 import io
-import itertools
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -60,31 +60,46 @@ def layout(square: NDArray[np.float32]) -> NDArray[np.float32]:
     return _means(square, _LAYOUT).ravel()
 
 
+@lru_cache(maxsize=1)
+def _cell_of() -> NDArray[np.int64]:
+    """Return which of the cells each pixel of the halved square lies in."""
+    side = _SIDE // 2
+    place = np.arange(side) * _CELLS // side
+    cells: NDArray[np.int64] = place[:, np.newaxis] * _CELLS + place
+    return cells
+
+
 def edges(square: NDArray[np.float32]) -> NDArray[np.float32]:
     """Describe how edges run (Dalal and Triggs 2005): the share of each direction in each cell, shape (200,)."""
-    halved = _means(square, _SIDE // 2)
-    down, across = np.gradient(halved)
+    down, across = np.gradient(_means(square, _SIDE // 2))
     strength = np.hypot(across, down)
     turn = (np.arctan2(down, across) % np.pi) * (_DIRECTIONS / np.pi)
     lower = np.floor(turn)
-    share = turn - lower
-    first = lower.astype(np.int64) % _DIRECTIONS
-    directions = np.arange(_DIRECTIONS)[:, np.newaxis, np.newaxis]
     # each edge counts for the two directions it lies between
-    weights = (first == directions) * (1 - share) + ((first + 1) % _DIRECTIONS == directions) * share
-    cells = _means((weights * strength).astype(np.float32), _CELLS)
-    shares: NDArray[np.float32] = cells / (cells.sum(axis=0) + np.float32(_NO_EDGE))
+    towards_next = turn - lower
+    bins = np.zeros(_CELLS * _CELLS * _DIRECTIONS)
+    for step, weight in ((0, 1 - towards_next), (1, towards_next)):
+        direction = (np.nan_to_num(lower).astype(np.int64) + step) % _DIRECTIONS
+        bins += np.bincount((_cell_of() * _DIRECTIONS + direction).ravel(), (weight * strength).ravel(), len(bins))
+    cells = bins.reshape(-1, _DIRECTIONS) / (len(strength) // _CELLS) ** 2
+    shares: NDArray[np.float32] = (cells / (cells.sum(axis=1, keepdims=True) + _NO_EDGE)).astype(np.float32)
     return shares.ravel()
+
+
+@lru_cache(maxsize=1)
+def _ring_of() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which ring each coefficient of the spectrum lies in, 0 and the last being none, and how many each has."""
+    down = np.fft.fftfreq(_SIDE, 1 / _SIDE)[:, np.newaxis]
+    rings = np.digitize(np.hypot(down, np.fft.rfftfreq(_SIDE, 1 / _SIDE)), _RINGS).ravel()
+    return rings, np.bincount(rings, minlength=len(_RINGS) + 1)
 
 
 def detail(square: NDArray[np.float32]) -> NDArray[np.float32]:
     """Describe how much there is of each size: log energy in rings of the spectrum, shape (9,)."""
     energy = np.abs(np.fft.rfft2(square)) ** 2
-    down = np.fft.fftfreq(_SIDE, 1 / _SIDE)[:, np.newaxis]
-    distance = np.hypot(down, np.fft.rfftfreq(_SIDE, 1 / _SIDE))
-    rings = itertools.pairwise(_RINGS)
-    means = np.array([energy[(distance >= low) & (distance < high)].mean() for low, high in rings], np.float32)
-    logarithms: NDArray[np.float32] = np.log(means + np.float32(_NO_ENERGY))
+    rings, counts = _ring_of()
+    means = (np.bincount(rings, energy.ravel(), len(counts)) / counts)[1:-1]
+    logarithms: NDArray[np.float32] = np.log(means + _NO_ENERGY).astype(np.float32)
     return logarithms
 
 

@@ -171,6 +171,29 @@ def _squeezed(chest: Plane, rng: np.random.Generator) -> Plane:
     return plane
 
 
+def _half(chest: Plane, rng: np.random.Generator) -> Plane:
+    rows, columns = (side // 2 for side in chest.shape)
+    parts = (chest[:rows], chest[rows:], chest[:, :columns], chest[:, columns:])
+    return parts[int(rng.integers(len(parts)))]
+
+
+def _sheared(chest: Plane, rng: np.random.Generator) -> Plane:
+    rows, columns = chest.shape
+    lean = float(rng.choice([-0.5, 0.5]))
+    image = Image.fromarray(np.ascontiguousarray(chest))
+    matrix = (1, lean, -lean * rows / 2, 0, 1, 0)
+    return np.asarray(
+        image.transform((columns, rows), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR), np.float32
+    )
+
+
+def _one_side_down(chest: Plane, rng: np.random.Generator) -> Plane:
+    del rng
+    turned, half = chest.copy(), chest.shape[1] // 2
+    turned[:, half:] = chest[::-1, half:]
+    return turned
+
+
 def _solarised(chest: Plane, rng: np.random.Generator) -> Plane:
     fold = float(rng.uniform(0.35, 0.65))
     return np.where(chest < fold, chest / fold, (1 - chest) / (1 - fold)).astype(np.float32)
@@ -218,6 +241,9 @@ TUNING: Final = (
     Unlike("two side by side", _of_chest(_side_by_side), reported=False),
     Unlike("small on black", _of_chest(_small), reported=False),
     Unlike("squeezed", _of_chest(_squeezed), reported=False),
+    Unlike("half alone", _of_chest(_half), reported=False),
+    Unlike("sheared", _of_chest(_sheared), reported=False),
+    Unlike("one side upside down", _of_chest(_one_side_down), reported=False),
     Unlike("solarised", _of_chest(_solarised), reported=False),
     Unlike("edges alone", _of_chest(_edges), reported=False),
     Unlike("blurred away", _of_chest(_blurred), reported=False),
