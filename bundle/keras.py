@@ -97,7 +97,7 @@ class KerasRuntime:
         whole = with_features(model)
         # one trace for every batch size, and a fraction of the cost of Keras' own predict
         self._call = tf.function(lambda images: whole(images, training=False), input_signature=[signature])
-        self._features = None if whole is model else tuple(whole.output_shape[FEATURES][1:])
+        self._features = None if whole is model else tuple(model.get_layer(FEATURES).output.shape[1:])
 
     def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score images; see `bundle.runtime.Runtime.predict`."""

@@ -31,8 +31,7 @@ def head_of(model: Any, runtime: Runtime, held_out: Examples) -> Head | None:
     """
     if FEATURES not in {layer.name for layer in model.layers}:
         return None
-    layer = model.get_layer(LABEL)
-    kernel, bias = np.asarray(layer.kernel, np.float32), np.asarray(layer.bias, np.float32)
+    kernel, bias = model.get_layer(LABEL).get_weights()
     positive = LABELS.index(POSITIVE)
     head = Head(kernel[:, positive] - kernel[:, 1 - positive], float(bias[positive] - bias[1 - positive]), 1.0)
     ill = np.flatnonzero(held_out.labels == positive)

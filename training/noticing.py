@@ -64,7 +64,7 @@ def measure(
     location: Path,
     part: Part,
     begin: Callable[[str, int], Callable[[], None]] = lambda _name, _total: lambda: None,
-    count: int = COUNT,
+    count: int | None = None,
 ) -> Measured:
     """Measure a bundle's unfamiliarity score on a part of a data set.
 
@@ -72,8 +72,8 @@ def measure(
     ----------
     begin : callable
         Called with a stage's name and length; returns what to call after each step.
-    count : int
-        Pictures of each class.
+    count : int, optional
+        Pictures of each class; else `COUNT`.
 
     Raises
     ------
@@ -84,6 +84,7 @@ def measure(
     """
     if model.familiarity is None or model.manifest.familiarity is None:
         raise BundleRefused(f"{model.manifest.title} does not measure how unfamiliar an image is; train it anew")
+    count = COUNT if count is None else count
     with open_dataset(location) as dataset:
         chosen = items_of(assign(dataset), part)
         if not chosen:
@@ -127,10 +128,12 @@ def notice(  # noqa: PLR0917 - a score is familiarity, spec and threshold
     threshold: float,
     chests: list[Master],
     count: int = COUNT,
-    kinds: tuple[Unlike, ...] = REPORTED,
+    kinds: tuple[Unlike, ...] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Noticed]:
     """Count how many pictures of each class are called unfamiliar, through the pixels of serving.
+
+    A class whose pictures come with a library that is not installed is left out.
 
     Parameters
     ----------
@@ -140,7 +143,9 @@ def notice(  # noqa: PLR0917 - a score is familiarity, spec and threshold
         Called after each picture.
     """
     noticed = {}
-    for kind in kinds:
+    for kind in REPORTED if kinds is None else kinds:
+        if not kind.there():
+            continue
         called = 0
         for master in pictures(kind, chests, count):
             value = float(familiarity.unfamiliarity(spec.apply(master)[np.newaxis])[0])

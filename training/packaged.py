@@ -1,7 +1,7 @@
 """Pictures that come with libraries: photographs and other scans, to try an unfamiliarity score on.
 
-Read where they are installed, never copied. Of the libraries named here pydicom and matplotlib are required
-ones; where scikit-image or scikit-learn happen to be installed, their sample photographs count as well.
+Read where they are installed, never copied. pydicom is a required library and matplotlib one of the
+extra ``train``; where scikit-image or scikit-learn happen to be installed, their sample photographs count as well.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _MR_SIDE: Final = 256
 
 @lru_cache(maxsize=1)
 def photographs() -> tuple[Plane, ...]:
-    """Return the photographs there are, grey from 0 to 1; one at least, with matplotlib."""
+    """Return the photographs there are, grey from 0 to 1; one at least where matplotlib is installed."""
     return tuple(_photographs())
 
 

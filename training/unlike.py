@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +42,14 @@ class Unlike:
         From a chest's master and the only source of chance to another master. Generators leave the chest alone.
     reported : bool
         Whether its figure is reported; the others are what choices are made with.
+    there : callable
+        Whether what they are made of is installed.
     """
 
     name: str
     make: Callable[[Master, np.random.Generator], Master]
     reported: bool = True
+    there: Callable[[], bool] = lambda: True
 
 
 def pictures(kind: Unlike, chests: list[Master], count: int, seed: int = 0) -> Iterator[Master]:
@@ -263,11 +266,6 @@ REPORTED: Final = (
     Unlike("rotated 45", _of_chest(_turned(45))),
     Unlike("cropped to a quarter", _of_chest(_quarter)),
     Unlike("noise", _noise),
-    Unlike("photographs", _packaged(photographs)),
-    Unlike("CT, MR and ultrasound", _packaged(scans)),
+    Unlike("photographs", _packaged(photographs), there=lambda: bool(photographs())),
+    Unlike("CT, MR and ultrasound", _packaged(scans), there=lambda: bool(scans())),
 )
-
-
-def described() -> dict[str, Any]:
-    """Say how many pictures of others the packaged classes are parts of: few, and shown beside their figures."""
-    return {"photographs": len(photographs()), "CT, MR and ultrasound": len(scans())}
