@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.errors import BundleRefused
-from bundle.runtime import Runtime
+from bundle.head import Head
+from bundle.runtime import Runtime, Seen
 from imaging.spec import PreprocessSpec
 
 # Runtimes agree to 2e-7 on one machine; other processors and Pillow builds add rounding, a damaged model far more.
@@ -69,23 +70,33 @@ def decode(content: bytes) -> Checks:
     return Checks(masters, scores)
 
 
-def compare(checks: Checks, spec: PreprocessSpec, runtime: Runtime) -> float:
+def compare(checks: Checks, spec: PreprocessSpec, runtime: Runtime, head: Head | None = None) -> float:
     """Score the patterns here and return the largest difference.
+
+    Parameters
+    ----------
+    head : Head or None
+        Must explain the scores by the runtime's features, where the bundle has one.
 
     Raises
     ------
     BundleRefused
-        If a score is not finite or differs by more than the tolerance: pixels or network compute something else.
+        If a score is not finite or differs by more than the tolerance: pixels or network compute something else;
+        or if the features are missing, or not those that the scores were made from.
     """
     inputs = np.stack([spec.apply(master) for master in checks.masters])
     try:
-        here = runtime.predict(inputs)
+        seen = Seen(runtime.predict(inputs), None) if head is None else runtime.look(inputs)
     except ValueError as error:
         raise BundleRefused(f"the bundle's preprocessing does not fit its network: {error}") from error
-    difference = float(np.max(np.abs(here - checks.scores)))
+    difference = float(np.max(np.abs(seen.scores - checks.scores)))
     if not difference <= TOLERANCE:  # also refuses NaN
         raise BundleRefused(
             f"the bundle does not give its expected scores with {runtime.name} here (off by {difference:.2g}); "
             "the model, the preprocessing or a library differs from when it was made"
+        )
+    if head is not None and not head.explains(seen):
+        raise BundleRefused(
+            f"the bundle's {runtime.name} model does not give the features that its head.npz belongs to"
         )
     return difference

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.architectures.table import ARCHITECTURES
+from bundle.architectures.table import ARCHITECTURES, FEATURES, LABEL
 from bundle.errors import BundleRefused
 from bundle.manifest import WEIGHTS
 from bundle.quiet import hush_tensorflow
-from bundle.runtime import check_inputs
+from bundle.runtime import Seen, check_inputs
 
 
 def network(architecture: str, weights: bytes) -> Any:
@@ -54,6 +54,18 @@ def network(architecture: str, weights: bytes) -> Any:
     return model
 
 
+def with_features(model: Any) -> Any:
+    """Return a network that gives its last map as well, under ``features`` beside ``label``; itself where it has none.
+
+    Both are of one pass, so the map costs nothing more.
+    """
+    if FEATURES not in {layer.name for layer in model.layers}:
+        return model
+    import keras  # noqa: PLC0415 - as TensorFlow
+
+    return keras.Model(model.input, {LABEL: model.output, FEATURES: model.get_layer(FEATURES).output}, name=model.name)
+
+
 class KerasRuntime:
     """A Keras network on TensorFlow.
 
@@ -82,13 +94,22 @@ class KerasRuntime:
             raise BundleRefused("the bundle's network does not give one column per label")
         self._column = positive_column
         signature = tf.TensorSpec((None, *self._shape), tf.float32)
+        whole = with_features(model)
         # one trace for every batch size, and a fraction of the cost of Keras' own predict
-        self._call = tf.function(lambda images: model(images, training=False), input_signature=[signature])
+        self._call = tf.function(lambda images: whole(images, training=False), input_signature=[signature])
+        self._features = None if whole is model else tuple(model.get_layer(FEATURES).output.shape[1:])
 
     def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score images; see `bundle.runtime.Runtime.predict`."""
+        return self.look(inputs).scores
+
+    def look(self, inputs: NDArray[np.float32]) -> Seen:
+        """Score images and give their features; see `bundle.runtime.Runtime.look`."""
         check_inputs(inputs, self._shape)
         if len(inputs) == 0:
-            return np.empty(0, np.float32)
-        columns: NDArray[np.float32] = self._call(inputs).numpy()
-        return columns[:, self._column]
+            nothing = None if self._features is None else np.empty((0, *self._features), np.float32)
+            return Seen(np.empty(0, np.float32), nothing)
+        found = self._call(inputs)
+        if self._features is None:
+            return Seen(found.numpy()[:, self._column], None)
+        return Seen(found[LABEL].numpy()[:, self._column], found[FEATURES].numpy())

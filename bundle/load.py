@@ -9,9 +9,11 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from bundle import checks
+from bundle import checks, familiarity, head
 from bundle.errors import BundleRefused
-from bundle.manifest import CHECKS, LITERT, WEIGHTS, Manifest
+from bundle.familiarity import Familiarity
+from bundle.head import Head
+from bundle.manifest import CHECKS, FAMILIARITY, HEAD, LITERT, WEIGHTS, Manifest
 from bundle.runtime import Runtime, choose
 from bundle.signing import trusted_keys
 from bundle.store import VerifiedBundle, verify
@@ -35,12 +37,18 @@ class LoadedModel:
         How masters become its input.
     runtime : Runtime
         What scores.
+    familiarity : Familiarity or None
+        What measures how unlike the training data an image is; the threshold is the manifest's.
+    head : Head or None
+        What makes a heatmap of the runtime's features.
     """
 
     digest: str
     manifest: Manifest
     spec: PreprocessSpec
     runtime: Runtime
+    familiarity: Familiarity | None = None
+    head: Head | None = None
 
 
 def locate(location: str, bundles: Path) -> Path:
@@ -104,8 +112,10 @@ def bring_up(bundle: VerifiedBundle, choice: RuntimeChoice, threads: int = 1) ->
         from bundle.litert import LiteRTRuntime  # noqa: PLC0415 - likewise
 
         runtime = LiteRTRuntime(bundle.files[LITERT], threads, manifest.positive_column, len(manifest.labels))
-    checks.compare(checks.decode(bundle.files[CHECKS]), spec, runtime)
-    return LoadedModel(bundle.digest, manifest, spec, runtime)
+    known = None if FAMILIARITY not in bundle.files else familiarity.decode(bundle.files[FAMILIARITY])
+    last = None if HEAD not in bundle.files else head.decode(bundle.files[HEAD])
+    checks.compare(checks.decode(bundle.files[CHECKS]), spec, runtime, last)
+    return LoadedModel(bundle.digest, manifest, spec, runtime, known, last)
 
 
 def load_for(settings: Settings, directory: Path, expected_digest: str | None) -> LoadedModel:

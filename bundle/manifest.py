@@ -19,6 +19,9 @@ LITERT: Final = "model.tflite"
 CHECKS: Final = "checks.npz"
 FITTED_PATIENTS: Final = "patients_fitted.txt"
 MODEL_CARD: Final = "MODEL_CARD.md"
+# what not every bundle has: see `bundle.familiarity` and `bundle.head`
+FAMILIARITY: Final = "familiarity.npz"
+HEAD: Final = "head.npz"
 REQUIRED_FILES: Final = frozenset({WEIGHTS, LITERT, CHECKS, FITTED_PATIENTS, MODEL_CARD})
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -122,6 +125,41 @@ class UncertaintyBand(_Frozen):
         return self
 
 
+class Noticed(_Frozen):
+    """Pictures of a class that is no chest as the model knows it, and how many of them were called unfamiliar."""
+
+    n: int
+    unfamiliar: int
+
+
+class Unfamiliarity(_Frozen):
+    """Where an image becomes UNFAMILIAR (unfamiliarity >= threshold), how that was chosen, and what it notices.
+
+    Attributes
+    ----------
+    threshold : float
+        On the scale of `bundle.familiarity`.
+    allowed_false_alarms : float
+        Share of held-out images that may lie at or above it.
+    images, patients : int
+        How many it was chosen on.
+    chosen_how : str
+        In words.
+    false_alarms : dict of str to Interval
+        What it came to, by split.
+    noticed : dict of str to Noticed
+        By class of pictures; empty where nothing was measured.
+    """
+
+    threshold: Annotated[float, Field(gt=0)]
+    allowed_false_alarms: Share
+    images: int
+    patients: int
+    chosen_how: str
+    false_alarms: dict[str, Interval]
+    noticed: dict[str, Noticed]
+
+
 class IntendedUse(_Frozen):
     """What the model was made for, as data; everything else is withheld or marked.
 
@@ -178,7 +216,7 @@ class Manifest(_Frozen):
     calibration: Calibration
     operating_point: OperatingPoint
     uncertainty: UncertaintyBand
-    familiarity: dict[str, Any] | None = None
+    familiarity: Unfamiliarity | None = None
     intended_use: IntendedUse
     data: Data
     training: dict[str, Any]
@@ -203,6 +241,9 @@ class Manifest(_Frozen):
             raise ValueError(message)
         if missing := REQUIRED_FILES - set(self.files):
             message = f"files lack {', '.join(sorted(missing))}"
+            raise ValueError(message)
+        if (self.familiarity is None) != (FAMILIARITY not in self.files):
+            message = f"familiarity and the file {FAMILIARITY} must be there both or not at all"
             raise ValueError(message)
         if {MANIFEST, SIGNATURE} & set(self.files):
             message = "files may not list the manifest or its signature"

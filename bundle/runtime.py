@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -13,6 +14,22 @@ from core.settings import RuntimeChoice
 
 # where Linux shows an NVIDIA GPU: the driver's device nodes, or WSL's
 _GPU_NODES: Final = ("nvidia[0-9]*", "dxg")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a network made of some images.
+
+    Attributes
+    ----------
+    scores : ndarray of float32, shape (n,)
+        As `Runtime.predict` gives them.
+    features : ndarray of float32, shape (n, rows, columns, channels), or None
+        The last map before pooling; None where the network offers none.
+    """
+
+    scores: NDArray[np.float32]
+    features: NDArray[np.float32] | None
 
 
 class Runtime(Protocol):
@@ -42,6 +59,10 @@ class Runtime(Protocol):
         ValueError
             If the inputs have another shape or dtype than the network's.
         """
+        ...
+
+    def look(self, inputs: NDArray[np.float32]) -> Seen:
+        """Score images and give the features they were scored by, in one inference; else as `predict`."""
         ...
 
 

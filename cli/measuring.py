@@ -15,6 +15,7 @@ from core.settings import load as load_settings
 from training.evaluate import Evaluation, Part
 
 if TYPE_CHECKING:
+    from training.noticing import Measured
     from training.spread import Spread
     from training.stress_table import StressTable
 
@@ -31,6 +32,9 @@ def evaluate(
         list[str] | None,
         typer.Option(help=f"{model_choice.HELP} Else the champion, or the starter. Several: also their spread."),
     ] = None,
+    unfamiliar: Annotated[
+        bool, typer.Option("--unfamiliar", help="Also count what is called unfamiliar: these images, and other things.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a model on a data set, with 95 % intervals by patient.
@@ -43,22 +47,30 @@ def evaluate(
     logging.configure(settings)
     from training.datasets import open_dataset  # noqa: PLC0415 - --help must answer at once
     from training.evaluate import evaluate as measure  # noqa: PLC0415 - likewise
+    from training.noticing import measure as measure_unfamiliar  # noqa: PLC0415 - likewise
     from training.spread import spread, to_dict  # noqa: PLC0415 - likewise
 
     with open_dataset(data):
         pass  # a wrong path is said before a model is loaded
     loaded = [model_choice.load(settings, name) for name in model or [model_choice.champion_or_starter(settings)]]
-    all_found = []
+    all_found, strange = [], []
     with bars() as shown:
         for one, fitted in loaded:
+            # first: a bundle that cannot is refused before minutes are spent
+            strange += [measure_unfamiliar(one, data, split, shown.stage)] if unfamiliar else []
             found = measure(one, fitted, data, split, lambda total: shown.stage("read and score", total))
             all_found.append(found)
             warn_of_overlap(found.manifest.title, found.patients_fitted_on, found.patients)
     if as_json:
-        print_json(all_found[0].to_dict() if len(all_found) == 1 else to_dict(all_found))
+        told = [found.to_dict() for found in all_found]
+        for one_told, noticed in zip(told, strange, strict=False):
+            one_told["unfamiliar"] = noticed.to_dict()
+        print_json(told[0] if len(told) == 1 else {**to_dict(all_found), "models": told})
         return
     for found in all_found:
         _show(found)
+    for found, noticed in zip(all_found, strange, strict=False):
+        _show_unfamiliar(found.manifest.title, noticed)
     if len(all_found) > 1:
         _show_spread(all_found, spread(all_found))
 
@@ -141,6 +153,15 @@ def _show(found: Evaluation) -> None:
     if groups:
         columns = ("subgroup", "images", "normal", "pneumonia", "patients", *_OF_SUBGROUPS, "")
         console().print(table(columns, groups, "subgroups; a kind of pneumonia against all normals"))
+
+
+def _show_unfamiliar(title: str, found: Measured) -> None:
+    console().print(
+        f"{title} calls {interval(found.false_alarms)} of these {found.n} images unfamiliar, and of pictures of other "
+        "things:"
+    )
+    rows = [(name, one.n, one.unfamiliar / one.n) for name, one in found.noticed.items()]
+    console().print(table(("pictures", "n", "unfamiliar"), rows, "unfamiliar"))
 
 
 def _show_spread(evaluations: list[Evaluation], found: dict[str, Spread | None]) -> None:

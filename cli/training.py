@@ -99,6 +99,7 @@ def train(
 
     key = private_key(settings)  # before hours are spent
     from training.build import Order, build  # noqa: PLC0415 - likewise
+    from training.noticing import COUNT  # noqa: PLC0415 - likewise
     from training.recipe import RECIPES, vary, with_backbone  # noqa: PLC0415 - likewise
 
     now = SystemClock().now()
@@ -109,6 +110,7 @@ def train(
         name or model.value,
         version or now.strftime("%Y%m%dT%H%M%SZ"),
         sensitivity,
+        COUNT,
     )
     with bars() as shown:
         manifest, digest = build(order, key, now, shown)

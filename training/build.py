@@ -14,13 +14,27 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bundle.errors import BundleRefused
+from bundle.familiarity import Familiarity
 from bundle.litert import LiteRTRuntime
-from bundle.manifest import CHECKS, FITTED_PATIENTS, FORMAT, LITERT, MODEL_CARD, POSITIVE, WEIGHTS, Data, Manifest
+from bundle.manifest import (
+    CHECKS,
+    FAMILIARITY,
+    FITTED_PATIENTS,
+    FORMAT,
+    HEAD,
+    LITERT,
+    MODEL_CARD,
+    POSITIVE,
+    WEIGHTS,
+    Data,
+    Manifest,
+    Unfamiliarity,
+)
 from bundle.runtime import Runtime
 from bundle.store import digests, write
 from core.logging import get
 from imaging.spec import PreprocessSpec
-from training import calibrate, operating_point
+from training import calibrate, familiarity, operating_point
 from training.assignment import Assignment, assign
 from training.card import model_card
 from training.card_figures import draw
@@ -33,12 +47,15 @@ from training.examination import examine
 from training.fit import fit
 from training.frozen import fit_frozen
 from training.hardened import fit_hardened
+from training.head import head_of
+from training.noticing import notice, spaced
 from training.patients import Split, patient_digest
 from training.patterns import make_checks
 from training.pixels import Examples, load, load_squares
 from training.recipe import AnyRecipe, HardenedRecipe, Recipe
 from training.run import Epoch, Run
 from training.score import score, scored
+from training.unlike import REPORTED, Master
 
 _log = get(__name__)
 
@@ -71,6 +88,9 @@ class Order:
         it in ``<out>.partial`` and is what an interrupted run resumes from.
     required_sensitivity : float
         What the lower bound at the operating point must reach.
+    unlike : int
+        Pictures of each class of `training.unlike` that the unfamiliarity score is measured with; drawing them
+        takes minutes.
     """
 
     recipe: AnyRecipe
@@ -79,6 +99,7 @@ class Order:
     name: str
     version: str
     required_sensitivity: float = operating_point.REQUIRED_SENSITIVITY
+    unlike: int = 0
 
     @property
     def spec(self) -> PreprocessSpec:
@@ -120,8 +141,29 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
             items = assignment.items[split]
             examples[split] = load(dataset, items, order.spec, watcher.stage(f"read {split}", len(items)))
         model, best = _fit(order, dataset, assignment, examples[Split.WATCH], watcher)
+        step = watcher.stage(f"describe {Split.FIT}", len(assignment.items[Split.FIT]))
+        known = familiarity.describe_items(dataset, assignment.items[Split.FIT], order.spec, step)
+        chests = [dataset.master(item) for item in spaced(assignment.items[Split.TEST], order.unlike)]
     files = {WEIGHTS: to_weights(model), LITERT: to_litert(model)}
-    return _write(order, key, now, assignment, examples, files, best, watcher)
+    runtime = LiteRTRuntime(files[LITERT], 1, LABELS.index(POSITIVE), len(LABELS))
+    if (head := head_of(model, runtime, examples[Split.VALIDATION])) is not None:
+        files[HEAD] = head.encode()
+    learned = familiarity.fit(known, familiarity.of_examples(examples[Split.WATCH]))
+    files[FAMILIARITY] = learned.encode()
+    noticing = _noticing(order, learned, examples, chests, watcher)
+    return _write(order, key, now, assignment, examples, files, best, noticing, watcher)
+
+
+def _noticing(
+    order: Order, learned: Familiarity, examples: dict[Split, Examples], chests: list[Master], watcher: Watcher
+) -> Unfamiliarity:
+    """Choose from where on an image is unfamiliar, and count what that notices where it was asked for."""
+    chosen = familiarity.choose(learned, examples[Split.VALIDATION], examples[Split.TEST])
+    if not chests:
+        return chosen
+    step = watcher.stage("unlike pictures", len(REPORTED) * order.unlike)
+    noticed = notice(learned, order.spec, chosen.threshold, chests, order.unlike, advance=step)
+    return chosen.model_copy(update={"noticed": noticed})
 
 
 def _fit(
@@ -172,6 +214,7 @@ def _write(  # noqa: PLR0917 - one call, every part of the bundle comes together
     examples: dict[Split, Examples],
     files: dict[str, bytes],
     best: Epoch,
+    noticing: Unfamiliarity,
     watcher: Watcher,
 ) -> tuple[Manifest, str]:
     runtime = LiteRTRuntime(files[LITERT], 1, LABELS.index(POSITIVE), len(LABELS))
@@ -206,6 +249,7 @@ def _write(  # noqa: PLR0917 - one call, every part of the bundle comes together
         calibration=calibration,
         operating_point=point,
         uncertainty=band,
+        familiarity=noticing,
         intended_use=INTENDED_USE,
         data=_data(assignment, files[FITTED_PATIENTS]),
         training={**order.recipe.to_dict(), **_ended(order.recipe, best)},

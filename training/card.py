@@ -24,6 +24,8 @@ _FIGURES: Final = {
 }
 _OF_SUBGROUPS: Final = ("auc", "sensitivity", "specificity")
 _DAYS_A_YEAR: Final = 365.25
+# share of a class of pictures from where on it counts as noticed
+_NOTICED: Final = 0.95
 
 
 def model_card(manifest: Manifest) -> str:
@@ -41,6 +43,7 @@ def model_card(manifest: Manifest) -> str:
         *_calibration(manifest),
         *_subgroups(manifest),
         *_failures(manifest),
+        *_unfamiliarity(manifest),
         "## Attribution",
         "",
         manifest.attribution,
@@ -254,6 +257,37 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str
 def _plain(text: str) -> str:
     """Return text that stays in its cell: a device may be called anything."""
     return "".join(character if character.isprintable() else " " for character in text).replace("|", "\\|")
+
+
+def _unfamiliarity(manifest: Manifest) -> list[str]:
+    found = manifest.familiarity
+    if found is None:
+        return []
+    alarms = "; ".join(f"{split} {_cell(interval)}" for split, interval in found.false_alarms.items())
+    lines = [
+        "## Unfamiliar images",
+        "",
+        (
+            f"An unfamiliarity of {found.threshold:.4f} or more is UNFAMILIAR, and never NOT_SUSPECTED: the "
+            f"{found.chosen_how} ({found.images} images of {found.patients} patients). False alarms: {alarms}."
+        ),
+        "",
+    ]
+    if not found.noticed:
+        return lines
+    missed = [name for name, one in found.noticed.items() if one.unfamiliar < _NOTICED * one.n]
+    return [
+        *lines,
+        "Pictures of other things, none of which any choice was made with; drawn ones are no radiographs:",
+        "",
+        *_table(
+            ("pictures", "n", "called unfamiliar"),
+            [(name, one.n, f"{one.unfamiliar / one.n:.3f}") for name, one in found.noticed.items()],
+        ),
+        "",
+        f"Not reliably noticed (under {_NOTICED:.0%}): {', '.join(missed) or 'none of these'}.",
+        "",
+    ]
 
 
 def _cell(interval: Interval | None) -> str:

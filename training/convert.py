@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from bundle.keras import with_features
 from bundle.manifest import WEIGHTS
 from bundle.quiet import hush_tensorflow
 
@@ -16,7 +17,7 @@ def to_litert(model: Any) -> bytes:
     Parameters
     ----------
     model : keras.Model
-        With one input and one output.
+        With one input and one output. A layer ``features``, if it has one, becomes a second output.
 
     Returns
     -------
@@ -29,7 +30,7 @@ def to_litert(model: Any) -> bytes:
     signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)]
     # not from_concrete_functions: it leaves the weights of a Keras 3 network out, without a word
     with tempfile.TemporaryDirectory(prefix="lungwatch-") as folder:
-        model.export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
+        with_features(model).export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
         content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     return content
 

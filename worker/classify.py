@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.runtime import Runtime
+from bundle.familiarity import Familiarity
+from bundle.head import Head
+from bundle.runtime import Runtime, Seen
 from core import failpoints, logging
 from core.logging import safe_error
 from imaging.master import load_master
 from imaging.reading import MasterReference
 from imaging.reasons import Rejection
 from imaging.spec import PreprocessSpec, input_digest
-from worker.decide import decide, no_result
+from worker.decide import decide, is_unfamiliar, no_result
 from worker.serving import Serving
 from worker.stages import Judgement, Prepared, Read
 
 log = logging.get(__name__)
+
+_HEAT_DIGITS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +34,15 @@ class Score:
     """What the runtime made of one input: a number, or why there is none.
 
     `again` tells a failure that another attempt may mend from an answer that
-    would be the same next time.
+    would be the same next time. `unfamiliarity` and `heat` are None where the
+    bundle has none, or where they are not finite.
     """
 
     value: float | None = None
     failed: Rejection | None = None
     again: bool = False
+    unfamiliarity: float | None = None
+    heat: list[list[float]] | None = None
 
 
 def prepare(read: Read, master: MasterReference, masters: Path, spec: PreprocessSpec) -> Prepared:
@@ -48,7 +57,12 @@ def prepare(read: Read, master: MasterReference, masters: Path, spec: Preprocess
     return Prepared(read, master, model_input, input_digest(model_input))
 
 
-def score(runtime: Runtime, inputs: Sequence[NDArray[np.float32]]) -> list[Score]:
+def score(
+    runtime: Runtime,
+    inputs: Sequence[NDArray[np.float32]],
+    familiarity: Familiarity | None = None,
+    head: Head | None = None,
+) -> list[Score]:
     """Classify a batch; if it fails as a whole, each image by itself.
 
     Parameters
@@ -57,6 +71,8 @@ def score(runtime: Runtime, inputs: Sequence[NDArray[np.float32]]) -> list[Score
         The champion's.
     inputs : sequence of ndarray of float32, shape (rows, columns, channels)
         Model input.
+    familiarity, head
+        The champion's, where its bundle has them.
 
     Returns
     -------
@@ -66,20 +82,41 @@ def score(runtime: Runtime, inputs: Sequence[NDArray[np.float32]]) -> list[Score
     if not inputs:
         return []
     failpoints.reach("predicting")
+    batch = np.stack(inputs)
     try:
-        values = np.asarray(runtime.predict(np.stack(inputs)))
+        seen = Seen(np.asarray(runtime.predict(batch)), None) if head is None else runtime.look(batch)
+        values = seen.scores
+        heats = [None] * len(inputs) if head is None else _heats(head, seen)
     except Exception as error:  # noqa: BLE001 - a runtime raises what it likes, and a batch must not die of it
         if len(inputs) > 1:
             log.warning("batch_failed", images=len(inputs), **safe_error(error))
-            return [score(runtime, [one])[0] for one in inputs]
+            return [score(runtime, [one], familiarity, head)[0] for one in inputs]
         log.error("inference_failed", **safe_error(error))  # noqa: TRY400 - the text may quote data
         return [Score(failed=Rejection.INFERENCE_FAILED, again=True)]
     if values.shape != (len(inputs),) or not np.issubdtype(values.dtype, np.floating):
         if len(inputs) > 1:
-            return [score(runtime, [one])[0] for one in inputs]
+            return [score(runtime, [one], familiarity, head)[0] for one in inputs]
         log.error("inference_shape", shape=list(values.shape), dtype=str(values.dtype))
         return [Score(failed=Rejection.INFERENCE_FAILED)]
-    return [Score(float(value)) for value in values]
+    unlike = [None] * len(inputs) if familiarity is None else _unlike(familiarity, batch)
+    return [
+        Score(float(value), unfamiliarity=strange, heat=heat)
+        for value, strange, heat in zip(values, unlike, heats, strict=True)
+    ]
+
+
+def _heats(head: Head, seen: Seen) -> list[list[list[float]] | None]:
+    """Return each image's class activation map, rounded for the ledger; None where it is not finite."""
+    if seen.features is None:
+        message = "the runtime gives no features"
+        raise ValueError(message)
+    maps = head.heat(seen.features)
+    return [np.round(one.astype(np.float64), _HEAT_DIGITS).tolist() if np.isfinite(one).all() else None for one in maps]
+
+
+def _unlike(familiarity: Familiarity, batch: NDArray[np.float32]) -> list[float | None]:
+    """Return each image's unfamiliarity; None where it is not finite, which `worker.decide` takes for unfamiliar."""
+    return [float(value) if math.isfinite(value) else None for value in familiarity.unfamiliarity(batch)]
 
 
 def judge(prepared: Prepared, found: Score, serving: Serving) -> Judgement:
@@ -87,5 +124,7 @@ def judge(prepared: Prepared, found: Score, serving: Serving) -> Judgement:
     if found.failed is not None:
         decision = no_result(found.failed)
     else:
-        decision = decide(found.value, serving.stamp.rules, prepared.master.quality)
-    return Judgement(decision, serving.stamp, prepared.input_digest)
+        rules = serving.stamp.rules
+        unfamiliar = is_unfamiliar(found.unfamiliarity, rules)
+        decision = decide(found.value, rules, prepared.master.quality, unfamiliar=unfamiliar)
+    return Judgement(decision, serving.stamp, prepared.input_digest, found.unfamiliarity, found.heat)

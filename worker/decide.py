@@ -33,6 +33,8 @@ class DecisionRules:
         Share of pneumonia among the site's studies; None keeps the training prevalence.
     smallest_side : int
         Pixels; an original with a shorter side has less detail than the model was fitted on.
+    unfamiliar_from : float or None
+        Unfamiliarity at or above it is UNFAMILIAR; None where the bundle measures none.
     """
 
     threshold: float
@@ -41,6 +43,7 @@ class DecisionRules:
     calibration: Calibration
     site_prevalence: float | None = None
     smallest_side: int = 224
+    unfamiliar_from: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,16 @@ def decide(score: float | None, rules: DecisionRules, quality: Quality, *, unfam
         offset=chance.offset,
         probability_threshold=probability(rules.threshold, rules.calibration, rules.site_prevalence).probability,
     )
+
+
+def is_unfamiliar(unfamiliarity: float | None, rules: DecisionRules) -> bool:
+    """Whether an image is unlike the training data.
+
+    Where the bundle measures that, no number or one that is not finite counts as unlike: it must not reassure.
+    """
+    if rules.unfamiliar_from is None:
+        return False
+    return unfamiliarity is None or not unfamiliarity < rules.unfamiliar_from  # also NaN
 
 
 def no_result(reason: Rejection) -> Decision:

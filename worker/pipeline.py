@@ -237,7 +237,8 @@ class Journey:
         return resolution in {Resolution.FIRST, Resolution.REPLACE}
 
     def _classify(self, images: list[Prepared], serving: Serving) -> None:
-        scores = score(serving.runtime, [image.model_input for image in images])
+        inputs = [image.model_input for image in images]
+        scores = score(serving.runtime, inputs, serving.familiarity, serving.head)
         for image, found in zip(images, scores, strict=True):
             if found.failed is not None and found.again:
                 self._failed(_spent(image.read, found.failed, "the model failed on this image"))

@@ -7,6 +7,8 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
+from bundle.familiarity import Familiarity
+from bundle.head import Head
 from bundle.load import STARTER, STARTER_LOCATION, load_for, locate
 from bundle.manifest import Manifest
 from bundle.runtime import Runtime
@@ -51,6 +53,10 @@ class Serving:
         What its predictions carry.
     reading_rules : ReadingRules
         What is in scope for it here.
+    familiarity : Familiarity or None
+        What tells images unlike the training data, where the bundle has it.
+    head : Head or None
+        What makes heatmaps, likewise.
     """
 
     wanted: Wanted
@@ -58,6 +64,8 @@ class Serving:
     runtime: Runtime
     stamp: ModelStamp
     reading_rules: ReadingRules
+    familiarity: Familiarity | None = None
+    head: Head | None = None
 
 
 def open_bundle(settings: Settings, wanted: Wanted) -> Serving:
@@ -76,7 +84,8 @@ def open_bundle(settings: Settings, wanted: Wanted) -> Serving:
         rules=decision_rules(loaded.manifest, loaded.spec, settings.site_prevalence),
     )
     ages = loaded.manifest.intended_use.age_days
-    return Serving(wanted, loaded.spec, loaded.runtime, stamp, reading_rules(settings, ages))
+    rules = reading_rules(settings, ages)
+    return Serving(wanted, loaded.spec, loaded.runtime, stamp, rules, loaded.familiarity, loaded.head)
 
 
 def reading_rules(settings: Settings, ages_days: tuple[float, float]) -> ReadingRules:
@@ -97,6 +106,7 @@ def decision_rules(manifest: Manifest, spec: PreprocessSpec, site_prevalence: fl
         calibration=manifest.calibration,
         site_prevalence=site_prevalence,
         smallest_side=spec.triangle_size,
+        unfamiliar_from=None if manifest.familiarity is None else manifest.familiarity.threshold,
     )
 
 

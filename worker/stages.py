@@ -89,8 +89,18 @@ class ModelStamp:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the model's score was taken to mean."""
+    """What the model's score was taken to mean.
+
+    Attributes
+    ----------
+    unfamiliarity : float or None
+        None where the bundle measures none, or where it is not finite.
+    heat : list of list of float or None
+        See `bundle.head.Head.heat`; None where the network offers none, or where it is not finite.
+    """
 
     decision: Decision
     stamp: ModelStamp
     input_digest: str
+    unfamiliarity: float | None = None
+    heat: list[list[float]] | None = None

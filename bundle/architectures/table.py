@@ -7,6 +7,11 @@ from typing import Any, Final
 
 from bundle.architectures import se_resnet, seed_base, seed_mobilenetv2, seed_regularised, seed_vgg16
 
+# The layers a network of ours goes by: its last map, the mean of that over all places, its output. A network that has
+# a layer called FEATURES offers it to whoever serves it, beside its score.
+FEATURES: Final = se_resnet.FEATURES
+LABEL: Final = se_resnet.LABEL
+
 # Without arguments, the network at the size it serves at. Those of convolutions alone also take another side, or None.
 ARCHITECTURES: Final[dict[str, Callable[..., Any]]] = {
     "seed_base": seed_base.build,

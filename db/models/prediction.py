@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, Text, Words, vocabulary_check
@@ -40,6 +40,15 @@ class Prediction(Base):
     threshold: Mapped[float] = mapped_column(comment="On `score`.")
     probability_threshold: Mapped[float | None] = mapped_column(
         comment="The same threshold on the scale of `probability`, so that the two can be compared."
+    )
+    unfamiliarity: Mapped[float | None] = mapped_column(
+        comment="How unlike the training data the input is; empty if not finite, or if the bundle measures none."
+    )
+    unfamiliarity_threshold: Mapped[float | None] = mapped_column(
+        comment="On `unfamiliarity`; empty if the bundle measures none."
+    )
+    heat: Mapped[list[list[float]] | None] = mapped_column(
+        JSON(none_as_null=True), comment="The model's class activation map, for heatmaps; rows of places."
     )
     runtime: Mapped[str] = mapped_column(Text(32))
     code_version: Mapped[str] = mapped_column(Text(32))

@@ -13,6 +13,7 @@ from imaging.phantom.canvas import Canvas, Plane
 from imaging.phantom.chest import frontal
 from imaging.phantom.hand import hand
 from imaging.phantom.lateral import lateral
+from imaging.phantom.leg import leg
 
 _PLANE: Final = 1100  # longest side of the plane anatomy is drawn on; fine borders are blurred anyway
 
@@ -24,6 +25,7 @@ class View(StrEnum):
     OPACITY = "opacity"
     LATERAL = "lateral"
     HAND = "hand"
+    LEG = "leg"
 
 
 # width and height in body units that the picture must hold, and where the body's origin lies
@@ -32,12 +34,14 @@ _FRAMES: Final[dict[View, tuple[float, float, float]]] = {
     View.OPACITY: (2.75, 2.3, 0.53),
     View.LATERAL: (2.3, 2.5, 0.5),
     View.HAND: (1.9, 2.5, 0.48),
+    View.LEG: (1.5, 2.2, 0.5),
 }
 _LETTERS: Final[dict[View, str]] = {
     View.CLEAR: "PHANTOM  AP",
     View.OPACITY: "PHANTOM  AP",
     View.LATERAL: "PHANTOM  LAT",
     View.HAND: "PHANTOM  PA",
+    View.LEG: "PHANTOM  AP",
 }
 
 
@@ -80,3 +84,5 @@ def _attenuation(view: View, canvas: Canvas, rng: np.random.Generator) -> Plane:
             return lateral(canvas, rng)
         case View.HAND:
             return hand(canvas, rng)
+        case View.LEG:
+            return leg(canvas, rng)

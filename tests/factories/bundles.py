@@ -7,13 +7,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from numpy.typing import NDArray
 
+from bundle.familiarity import Familiarity, describe
 from bundle.load import STARTER
-from bundle.manifest import Manifest
+from bundle.manifest import FAMILIARITY, Manifest
 from bundle.signing import RELEASE_KEY, public_key
 from bundle.store import VerifiedBundle, digests, verify, write
+from imaging.spec import PreprocessSpec
+from training.familiarity import Descriptions, fit
 
 
 @cache
@@ -51,3 +56,43 @@ def make_bundle(
     fields = {**starter().manifest.model_dump(), "name": "test", "version": "1", **overrides}
     manifest = Manifest.model_validate({**fields, "files": digests(content)})
     return write(directory, manifest, content, key or make_key())
+
+
+def chest(rng: np.random.Generator) -> NDArray[np.uint16]:
+    """Return a master that is always much the same: two dark fields, high up on a bright ground, and some noise."""
+    rows, columns = np.mgrid[-1:1:64j, -1:1:64j]
+    grey = np.full((64, 64), rng.uniform(0.6, 0.7))
+    for side in (-1, 1):
+        middle = side * rng.uniform(0.38, 0.42)
+        inside = ((columns - middle) / 0.28) ** 2 + ((rows + rng.uniform(0.2, 0.3)) / 0.6) ** 2
+        grey -= rng.uniform(0.3, 0.4) / (1 + np.exp(10 * (inside - 1)))
+    grey += rng.normal(0, 0.02, grey.shape)
+    return np.rint(np.clip(grey, 0, 1) * 65535).astype(np.uint16)
+
+
+@cache
+def familiarity() -> Familiarity:
+    """Return what knows `chest`, at the starter's preprocessing, and nothing else."""
+    spec = PreprocessSpec.from_dict(starter().manifest.preprocess)
+    rng = np.random.default_rng(0)
+    rows = [describe(spec.apply(chest(rng))) for _ in range(160)]
+
+    def some(which: range) -> Descriptions:
+        numbers = np.array(which)
+        return Descriptions([rows[row] for row in which], numbers % 2, numbers)
+
+    return fit(some(range(120)), some(range(120, 160)))
+
+
+def knowing(threshold: float = 1.5) -> dict[str, Any]:
+    """Return what `make_bundle` takes to make a bundle that knows `chest`."""
+    found = {
+        "threshold": threshold,
+        "allowed_false_alarms": 0.01,
+        "images": 40,
+        "patients": 40,
+        "chosen_how": "by hand",
+        "false_alarms": {"validation": {"value": 0.0, "low": 0.0, "high": 0.0}},
+        "noticed": {"noise": {"n": 60, "unfamiliar": 60}, "frontal chests (drawn)": {"n": 60, "unfamiliar": 20}},
+    }
+    return {"files": {FAMILIARITY: familiarity().encode()}, "familiarity": found}

@@ -13,17 +13,24 @@ from bundle.architectures import se_resnet, seed_regularised
 from bundle.architectures.table import ARCHITECTURES
 from bundle.checks import decode
 from bundle.errors import BundleRefused
-from bundle.keras import network
+from bundle.keras import KerasRuntime, network, with_features
 from bundle.litert import LiteRTRuntime
 from bundle.load import STARTER, load
 from bundle.manifest import CHECKS, WEIGHTS
+from bundle.runtime import Seen
 from bundle.signing import RELEASE_KEY, public_key
 from core.settings import RuntimeChoice
 from tests.factories.bundles import make_bundle, make_key, starter
-from training.convert import to_litert
+from training.convert import to_litert, to_weights
+from training.head import head_of
+from training.pixels import Examples
+
+# Keras' variables and NumPy 2; nothing of ours
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 
 RELEASE = [public_key(RELEASE_KEY)]
 TRUSTED = [make_key().public_key()]
+LITERT, KERAS = RuntimeChoice.LITERT, RuntimeChoice.KERAS
 
 
 def test_the_seed_network_is_the_notebooks_to_the_digit() -> None:
@@ -69,6 +76,38 @@ def test_our_network_is_the_same_in_litert() -> None:
     images = rng.standard_normal((4, 160, 160, 1), np.float32)
     runtime = LiteRTRuntime(to_litert(model), 1, 1, 2)
     np.testing.assert_allclose(runtime.predict(images), model(images).numpy()[:, 1], atol=1e-5)
+
+    # and so are the features, of the same pass
+    served = KerasRuntime("se_resnet", to_weights(model), 1, 2)
+    here, there = runtime.look(images), served.look(images)
+    assert here.features is not None
+    assert there.features is not None
+    assert here.features.shape == there.features.shape == (4, 5, 5, 192)
+    np.testing.assert_allclose(here.features, there.features, atol=1e-4 * float(there.features.max()))
+    np.testing.assert_array_equal(here.scores, runtime.predict(images))
+    assert served.look(images[:0]).features.shape == (0, 5, 5, 192)
+    assert runtime.look(images[:0]).features.shape == (0, 5, 5, 192)
+    for seen in (here, there):
+        assert head_of(model, runtime, _examples(images)).explains(seen)
+    # another image's features do not give this one's score
+    assert not head_of(model, runtime, _examples(images)).explains(Seen(here.scores, here.features[::-1]))
+
+
+def _examples(images: np.ndarray) -> Examples:
+    return Examples(images[..., 0], np.ones(len(images), np.int64), np.arange(len(images)), (None,) * len(images), 1)
+
+
+def test_a_network_without_features_gives_none() -> None:
+    litert, keras = (load(STARTER, choice, None, RELEASE).runtime for choice in (LITERT, KERAS))
+    inputs = np.random.default_rng(0).random((2, 128, 128, 3), np.float32)
+    for runtime in (litert, keras):
+        seen = runtime.look(inputs)
+        assert seen.features is None
+        np.testing.assert_array_equal(seen.scores, runtime.predict(inputs))
+    assert keras.look(inputs[:0]).features is None
+    model = seed_regularised.build()
+    assert with_features(model) is model
+    assert head_of(model, litert, _examples(inputs)) is None
 
 
 def test_both_runtimes_of_the_starter_agree() -> None:

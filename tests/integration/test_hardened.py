@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,12 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bundle.architectures.table import ARCHITECTURES
+from bundle.heatmap import heatmap
 from bundle.load import load
+from cli.__main__ import run as run_command
 from core.settings import RuntimeChoice
-from tests.factories.bundles import make_key
-from tests.factories.collections import published, write_zip
+from imaging.eight_bit import master_from_picture
+from tests.factories.bundles import make_key, write_public
+from tests.factories.collections import picture, published, write_zip
 from training.assignment import assign
 from training.build import Order, build
 from training.datasets import open_dataset
@@ -26,6 +31,7 @@ from training.patients import Split
 from training.pixels import Squares, load_squares
 from training.recipe import HardenedRecipe, Stage
 from training.run import Epoch, Run
+from training.unlike import REPORTED
 
 # Keras' variables and NumPy 2; nothing of ours
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -42,7 +48,7 @@ def tiny(size: int | None = 32) -> Any:
     layers = keras.layers
     image = keras.Input((size, size, 1), name="image")
     flow = layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(image)
-    flow = layers.Activation("relu")(layers.BatchNormalization()(flow))
+    flow = layers.Activation("relu", name="features")(layers.BatchNormalization()(flow))
     flow = layers.Dropout(0.2)(layers.GlobalAveragePooling2D(name="pooled")(flow))
     return keras.Model(image, layers.Dense(2, activation="softmax", name="label")(flow))
 
@@ -107,8 +113,58 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(data: Path, tmp_path: Pat
     one = load(whole.out, RuntimeChoice.LITERT, digest, trusted)
     other = load(again.out, RuntimeChoice.KERAS, None, trusted)
     inputs = np.random.default_rng(0).standard_normal((4, 32, 32, 1), np.float32)
+    for model in (one, other):
+        seen = model.runtime.look(inputs)
+        assert seen.features is not None
+        assert seen.features.shape == (4, 16, 16, 8)
+        assert model.head is not None
+        assert model.head.explains(seen)
+    assert one.manifest.familiarity is not None
+    assert set(one.manifest.familiarity.false_alarms) == {"validation", "test"}
+    assert one.manifest.familiarity.noticed == {}
     # not bit for bit everywhere: threads may add in another order
     np.testing.assert_allclose(one.runtime.predict(inputs), other.runtime.predict(inputs), atol=1e-4)
+
+
+def test_a_bundle_with_features_shows_where_its_scores_come_from(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "keys").mkdir()
+    write_public(KEY, tmp_path / "keys" / "key.pem")
+    monkeypatch.setenv("LUNGWATCH_TRUSTED_KEYS_DIR", str(tmp_path / "keys"))
+    monkeypatch.setenv("LUNGWATCH_RUNTIME", "litert")
+    monkeypatch.setattr("training.noticing.REPORTED", REPORTED[4:6])
+    monkeypatch.setattr("training.build.REPORTED", REPORTED[4:6])
+    made = replace(order(tmp_path, data), unlike=2)
+    manifest, _ = build(made, KEY, NOW, Watcher())
+    assert manifest.familiarity is not None
+    assert {name: found.n for name, found in manifest.familiarity.noticed.items()} == {"inverted": 2, "rotated 90": 2}
+    assert "| inverted | 2 |" in (made.out / "MODEL_CARD.md").read_text()
+
+    # pictures of one name from two folders
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "one.jpeg").write_bytes(picture("PNEUMONIA", 7, size=300))
+    files = [str(tmp_path / folder / "one.jpeg") for folder in ("a", "b")]
+    maps = tmp_path / "maps"
+    capsys.readouterr()
+    assert run_command(["predict", "--json", "--model", str(made.out), "--heatmap", str(maps), *files]) in {0, 1}
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["file"] for row in rows] == files
+    assert "heatmap" not in rows[0]
+    assert sorted(path.name for path in maps.iterdir()) == ["one-2.heatmap.png", "one.heatmap.png"]
+    with Image.open(maps / "one.heatmap.png") as drawn:
+        assert "NOT LOCALISATION" in drawn.text["Warning"]
+    # the same without the ledger's help, in one call
+    model = load(made.out, RuntimeChoice.LITERT, None, [KEY.public_key()])
+    assert heatmap(master_from_picture(Path(files[0])), model)[:4] == b"\x89PNG"
+
+    monkeypatch.setattr("training.noticing.COUNT", 2)
+    assert run_command(["evaluate", "--data", str(data), "--model", str(made.out), "--unfamiliar", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["unfamiliar"]
+    assert set(found["noticed"]) == {"inverted", "rotated 90"}
+    assert found["threshold"] == manifest.familiarity.threshold
+    assert 0 <= found["false_alarms"]["value"] <= 1
 
 
 def test_batches_depend_on_seed_epoch_and_number_alone(squares: dict[Split, Squares]) -> None:

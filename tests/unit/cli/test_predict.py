@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cli.__main__ import run
 from cli.predict import Row, _show
 from db.vocabulary import Outcome
 from imaging.reasons import Rejection
+from tests.factories.bundles import chest, knowing, make_bundle, make_key, write_public
 from tests.factories.collections import picture
 from tests.factories.dicom_objects import hand, lateral, phantom, truncated_file, write
 
@@ -92,6 +95,36 @@ def test_the_sites_prevalence_moves_the_probability_and_not_the_outcome(
     assert after["prevalence"] == 0.05
     assert after["probability"] < before["probability"]
     assert after["outcome"] == before["outcome"]
+
+
+def test_an_unfamiliar_image_is_flagged_and_never_not_suspected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keys").mkdir()
+    write_public(make_key(), tmp_path / "keys" / "key.pem")
+    monkeypatch.setenv("LUNGWATCH_TRUSTED_KEYS_DIR", str(tmp_path / "keys"))
+    make_bundle(tmp_path / "bundle", **knowing())
+    paths = [tmp_path / "like.png", tmp_path / "unlike.png"]
+    chest_like = (chest(np.random.default_rng(5)) >> 8).astype(np.uint8)
+    for path, grey in zip(paths, (chest_like, np.rot90(chest_like)), strict=True):
+        Image.fromarray(np.ascontiguousarray(grey)).resize((300, 300)).save(path)
+    # what the network says of it is its own affair
+    assert run(["predict", "--json", "--model", str(tmp_path / "bundle"), *map(str, paths)]) in {0, 1}
+    like, unlike = json.loads(capsys.readouterr().out)
+    assert "UNFAMILIAR" not in like["flags"]
+    assert "UNFAMILIAR" in unlike["flags"]
+    assert unlike["outcome"] in {"SUSPECTED", "NO_RESULT"}
+    if unlike["outcome"] == "NO_RESULT":
+        assert unlike["reason"] == "UNFAMILIAR"
+    assert set(like) == set(unlike)
+
+
+def test_a_model_that_makes_no_heatmaps_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.jpeg"
+    path.write_bytes(picture("NORMAL", 1))
+    assert run(["predict", "--heatmap", str(tmp_path / "maps"), str(path)]) == 2
+    assert "makes no heatmaps" in capsys.readouterr().err
+    assert not (tmp_path / "maps").exists()
 
 
 def test_the_table_names_files_outcomes_and_what_went_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from bundle.calibration import Calibration
 from db.vocabulary import FLAG_PRIORITY, FlagKind, Outcome
 from imaging.reading import Quality
 from imaging.reasons import Rejection
-from worker.decide import DecisionRules, decide
+from worker.decide import DecisionRules, decide, is_unfamiliar
 
 GOOD = Quality(spread=0.8, clipped=0.01, shorter_side=2000)
 RULES = DecisionRules(
@@ -110,3 +111,13 @@ def test_the_sites_prevalence_moves_probability_and_its_threshold_alike() -> Non
 
 def _fields(rules: DecisionRules) -> dict[str, object]:
     return {name: getattr(rules, name) for name in DecisionRules.__dataclass_fields__}
+
+
+@pytest.mark.parametrize(
+    ("unfamiliarity", "found"),
+    [(0.5, False), (1.0, True), (1.5, True), (None, True), (math.nan, True), (math.inf, True)],
+)
+def test_what_cannot_be_measured_is_unfamiliar(unfamiliarity: float | None, found: bool) -> None:
+    assert is_unfamiliar(unfamiliarity, replace(RULES, unfamiliar_from=1.0)) is found
+    # and nothing is, where the bundle measures nothing
+    assert not is_unfamiliar(unfamiliarity, RULES)
