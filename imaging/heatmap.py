@@ -77,7 +77,8 @@ def render(master: NDArray[np.uint16], heat: NDArray[np.float32], crop: float, m
         A PNG file, RGB, as large as the master with a strip of words below. It names no patient.
     """
     strength = np.nan_to_num(spread_out(heat, (master.shape[0], master.shape[1]), crop), posinf=0.0, neginf=0.0)
-    alpha = np.clip(strength, 0, 1)[:, :, np.newaxis] * np.float32(_STRONGEST)
+    # squared: where everything speaks for the finding somewhat, the strongest places should still stand out
+    alpha = np.square(np.clip(strength, 0, 1))[:, :, np.newaxis] * np.float32(_STRONGEST)
     grey = (master.astype(np.float32) * np.float32(255 / FULL_SCALE))[:, :, np.newaxis]
     coloured = np.rint(grey * (1 - alpha) + np.array(_COLOUR, np.float32) * alpha).astype(np.uint8)
 

@@ -17,7 +17,6 @@ from bundle.keras import KerasRuntime, network, with_features
 from bundle.litert import LiteRTRuntime
 from bundle.load import STARTER, load
 from bundle.manifest import CHECKS, WEIGHTS
-from bundle.runtime import Seen
 from bundle.signing import RELEASE_KEY, public_key
 from core.settings import RuntimeChoice
 from tests.factories.bundles import make_bundle, make_key, starter
@@ -73,8 +72,12 @@ def test_our_network_is_the_same_in_litert() -> None:
             layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
             layer.moving_mean.assign(rng.normal(0, 0.1, shape))
             layer.moving_variance.assign(rng.uniform(0.5, 2, shape))
+    # such features are large, and a score of 1 would agree with any other
+    label = model.get_layer(se_resnet.LABEL)
+    label.kernel.assign(label.kernel * 0.02)
     images = rng.standard_normal((4, 160, 160, 1), np.float32)
     runtime = LiteRTRuntime(to_litert(model), 1, 1, 2)
+    assert 0.01 < runtime.predict(images).min() <= runtime.predict(images).max() < 0.99
     np.testing.assert_allclose(runtime.predict(images), model(images).numpy()[:, 1], atol=1e-5)
 
     # and so are the features, of the same pass
@@ -89,8 +92,6 @@ def test_our_network_is_the_same_in_litert() -> None:
     assert runtime.look(images[:0]).features.shape == (0, 5, 5, 192)
     for seen in (here, there):
         assert head_of(model, runtime, _examples(images)).explains(seen)
-    # another image's features do not give this one's score
-    assert not head_of(model, runtime, _examples(images)).explains(Seen(here.scores, here.features[::-1]))
 
 
 def _examples(images: np.ndarray) -> Examples:
