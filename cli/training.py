@@ -16,6 +16,7 @@ from cli.output import console, notes, print_json, table
 from core import logging
 from core.clock import SystemClock
 from core.settings import load as load_settings
+from training.computing import Precision
 from training.evaluate import Evaluation, Part
 
 if TYPE_CHECKING:
@@ -85,6 +86,16 @@ def train(
     as_notebook: Annotated[
         bool, typer.Option("--as-notebook", help="Give the backbone [0, 1], not what it was trained with.")
     ] = False,
+    precision: Annotated[
+        Precision, typer.Option(help="auto: half precision (mixed_float16) on GPUs that are made for it, else float32.")
+    ] = Precision.AUTO,
+    devices: Annotated[
+        int | None, typer.Option(help="How many GPUs share every batch; else all there are.", min=1)
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for decoded images, 0.1 MB each; else <out>.partial/images.")
+    ] = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files, a point an epoch.")] = None,
 ) -> None:
     """Train a model and write its signed bundle.
 
@@ -110,6 +121,10 @@ def train(
         name or model.value,
         version or now.strftime("%Y%m%dT%H%M%SZ"),
         sensitivity,
+        precision,
+        devices,
+        cache and cache.absolute(),
+        tensorboard and tensorboard.absolute(),
     )
     with _bars() as bars:
         manifest, digest = build(order, key, now, bars)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imaging.spec import PreprocessSpec
+from training.cache import cached, digest_of
+from training.dataset_scan import scan
 from training.datasets import LABELS, Dataset, Item
+from training.errors import DatasetError
+from training.processors import processors
+
+# images in memory at a time while they are put on disk
+_PART: Final = 64
 
 
 @dataclass(frozen=True)
@@ -77,28 +87,47 @@ class Squares:
         return Examples(planes, self.labels, self.patients, self.items, spec.channels)
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where decoded images are kept, for data that memory does not hold and for runs that go on.
+
+    Attributes
+    ----------
+    folder : Path
+        See `training.cache.cached`.
+    data_digest : str
+        Over every image's key and bytes.
+    """
+
+    folder: Path
+    data_digest: str
+
+
 def load(
     dataset: Dataset,
     items: Sequence[Item],
     spec: PreprocessSpec,
     advance: Callable[[], None] = lambda: None,
+    kept: Kept | None = None,
 ) -> Examples:
-    """Read images and bring them to network input.
+    """Read images, several at a time, and bring them to network input.
 
     Parameters
     ----------
     advance : callable
         Called after each image, for a progress bar.
+    kept : Kept, optional
+        Where the result lies, mapped from disk; else it is in memory.
 
     Raises
     ------
     DatasetError
         Naming the file that is no readable picture.
+    FitFailed
+        If the disk has no room for what is to be kept.
     """
-    planes = np.empty((len(items), spec.input_size, spec.input_size), np.float32)
-    for row, item in enumerate(items):
-        planes[row] = spec.apply(dataset.master(item))[:, :, 0]
-        advance()
+    coming = _Planes(dataset, items, lambda master: spec.apply(master)[:, :, 0])
+    planes = coming.all((spec.input_size, np.float32), ("planes", spec.digest()), advance, kept)
     return Examples(planes, labels_of(items), patients_of(items), tuple(items), spec.channels)
 
 
@@ -107,13 +136,64 @@ def load_squares(
     items: Sequence[Item],
     spec: PreprocessSpec,
     advance: Callable[[], None] = lambda: None,
+    kept: Kept | None = None,
 ) -> Squares:
     """Read images and bring them to the spec's first square; parameters and errors as `load`."""
-    planes = np.empty((len(items), spec.triangle_size, spec.triangle_size), np.uint16)
-    for row, item in enumerate(items):
-        planes[row] = np.rint(spec.square(dataset.master(item)))
-        advance()
+    coming = _Planes(dataset, items, lambda master: np.rint(spec.square(master)))
+    planes = coming.all((spec.triangle_size, np.uint16), ("squares", spec.digest()), advance, kept)
     return Squares(planes, labels_of(items), patients_of(items), tuple(items))
+
+
+class _Planes:
+    """A plane of each image, decoded side by side, given out in order."""
+
+    def __init__(
+        self, dataset: Dataset, items: Sequence[Item], bring: Callable[[NDArray[np.uint16]], NDArray[np.float32]]
+    ) -> None:
+        self._dataset = dataset
+        self._items = items
+        self._bring = bring
+
+    def all(
+        self,
+        form: tuple[int, type[np.generic]],
+        made_by: tuple[str, str],
+        advance: Callable[[], None],
+        kept: Kept | None,
+    ) -> NDArray[Any]:
+        """Return all of them, square and of one type, in memory or mapped from where they are kept."""
+        side, kind = form
+        shape = (len(self._items), side, side)
+        if kept is None:
+            planes = np.empty(shape, kind)
+            with closing(self._from(0, advance)) as found:
+                for row, plane in enumerate(found):
+                    planes[row] = plane
+            return planes
+        with ExitStack() as stack:
+            coming: Iterator[NDArray[np.float32]] | None = None
+
+            def make(rows: slice) -> NDArray[Any]:
+                nonlocal coming
+                # once for all parts: decode processes last as long as the threads that ask them
+                if coming is None:
+                    coming = stack.enter_context(closing(self._from(rows.start, lambda: None)))
+                return np.stack([next(coming) for _ in range(rows.start, rows.stop)]).astype(kind)
+
+            def tell(count: int) -> None:
+                for _ in range(count):
+                    advance()
+
+            digest = digest_of(*made_by, kept.data_digest, [item.key for item in self._items])
+            return cached(kept.folder, digest, shape, make, tell, rows=_PART, dtype=kind)
+
+    def _from(self, row: int, advance: Callable[[], None]) -> Generator[NDArray[np.float32]]:
+        look = lambda _item, rendered: self._bring(rendered.master)  # noqa: E731
+        with closing(scan(self._dataset, self._items[row:], look, advance, processors())) as found:
+            for _, plane in found:
+                if isinstance(plane, DatasetError):
+                    raise plane
+                yield plane
 
 
 def labels_of(items: Sequence[Item]) -> NDArray[np.int64]:

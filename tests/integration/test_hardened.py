@@ -115,19 +115,17 @@ def test_batches_depend_on_seed_epoch_and_number_alone(squares: dict[Split, Squa
     fitted = squares[Split.FIT]
     weights = np.full(len(fitted), 1 / len(fitted))
 
-    def batches(epoch: int, recipe: HardenedRecipe = RECIPE) -> DisguisedBatches:
-        return DisguisedBatches(fitted, weights, recipe, recipe.spec, 24, epoch)
+    def batches(recipe: HardenedRecipe = RECIPE) -> DisguisedBatches:
+        return DisguisedBatches(fitted, weights, recipe, recipe.spec, 24)
 
-    first, second = batches(0), batches(1)
-    images, found = first[1]
+    first = batches()
+    images, found = first.batch(1, 1)
     assert (images.shape, images.dtype) == ((16, 24, 24, 1), np.float32)
-    np.testing.assert_array_equal(images, batches(0)[1][0])
-    assert not np.array_equal(images, second[1][0])
-    assert not np.array_equal(images, batches(0, replace(RECIPE, seed=14))[1][0])
-    first.on_epoch_end()
-    np.testing.assert_array_equal(first[0][0], second[0][0])
+    np.testing.assert_array_equal(images, batches().batch(1, 1)[0])
+    assert not np.array_equal(images, batches().batch(2, 1)[0])
+    assert not np.array_equal(images, batches(replace(RECIPE, seed=14)).batch(1, 1)[0])
     # the last batch is as full as the others
-    assert len(first[len(first) - 1][0]) == 16
+    assert len(first.batch(1, len(first) - 1)[0]) == 16
     np.testing.assert_allclose(found["label"].sum(axis=1), 1, rtol=1e-6)
     assert (found["kind"].sum(axis=1) <= found["label"][:, 1] + 1e-6).all()
 

@@ -1,0 +1,53 @@
+"""What TensorBoard shows of a fit: a point an epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from core.files import make_directories
+from training.errors import FitFailed
+from training.run import Epoch
+
+
+class Board:
+    """Event files in a folder, one more for each start of the command.
+
+    TensorFlow's own writer and not Keras' callback, which counts epochs from 0
+    at each stage and knows neither the average that serves nor what it comes to.
+
+    Raises
+    ------
+    FitFailed
+        If the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import tensorflow as tf  # noqa: PLC0415 - only those who fit pay for TensorFlow
+
+        self._folder = folder
+        self._summary: Any = tf.summary
+        try:
+            make_directories(folder)
+            self._writer = tf.summary.create_file_writer(str(folder))
+        except (OSError, tf.errors.OpError) as error:
+            raise FitFailed(f"{folder}: TensorBoard's files cannot be written there; choose another folder") from error
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Write an epoch's figures and hand them to the operating system."""
+        figures = {
+            "loss": epoch.loss,
+            "watched/loss": epoch.watch_loss,
+            "watched/balanced_accuracy": epoch.watch_accuracy,
+            "learning_rate": epoch.learning_rate,
+            "seconds": epoch.seconds,
+        }
+        with self._writer.as_default(step=epoch.number):
+            for name, value in figures.items():
+                if value is not None:
+                    self._summary.scalar(name, value)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
