@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.files import make_directories
 from training.errors import FitFailed
 from training.run import Epoch
@@ -13,8 +15,8 @@ from training.run import Epoch
 class Board:
     """Event files in a folder, one more for each start of the command.
 
-    TensorFlow's own writer and not Keras' callback, which counts epochs from 0
-    at each stage and knows neither the average that serves nor what it comes to.
+    TensorFlow's own writer and neither `tf.summary.scalar` nor Keras' callback: both want TensorBoard
+    installed where the fit runs, and the callback knows nothing of the average that serves.
 
     Raises
     ------
@@ -25,8 +27,10 @@ class Board:
     def __init__(self, folder: Path) -> None:
         import tensorflow as tf  # noqa: PLC0415 - only those who fit pay for TensorFlow
 
-        self._folder = folder
-        self._summary: Any = tf.summary
+        self._write: Any = tf.summary.write
+        metadata = tf.compat.v1.SummaryMetadata
+        # what tells TensorBoard that a tensor is a point of a curve
+        self._scalar = metadata(plugin_data=metadata.PluginData(plugin_name="scalars"), data_class="DATA_CLASS_SCALAR")
         try:
             make_directories(folder)
             self._writer = tf.summary.create_file_writer(str(folder))
@@ -45,7 +49,7 @@ class Board:
         with self._writer.as_default(step=epoch.number):
             for name, value in figures.items():
                 if value is not None:
-                    self._summary.scalar(name, value)
+                    self._write(name, np.float32(value), metadata=self._scalar)
         self._writer.flush()
 
     def close(self) -> None:

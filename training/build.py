@@ -27,7 +27,7 @@ from training.board import Board
 from training.card import model_card
 from training.collection import ATTRIBUTION, INTENDED_USE
 from training.computing import Computing, Precision, choose
-from training.convert import to_litert, to_weights
+from training.convert import to_litert
 from training.datasets import LABELS, Dataset, Item, open_dataset
 from training.errors import FitFailed
 from training.fit import fit
@@ -40,6 +40,7 @@ from training.pixels import Examples, Kept, load, load_squares
 from training.recipe import AnyRecipe, HardenedRecipe, Recipe
 from training.run import Epoch, Run
 from training.score import score, scored
+from training.weights import weights_of
 
 _log = get(__name__)
 
@@ -132,7 +133,7 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
             items = assignment.items[split]
             examples[split] = load(dataset, items, order.spec, watcher.stage(f"read {split}", len(items)), work.kept)
         model, best = _fit(order, work, dataset, assignment.items[Split.FIT], examples[Split.WATCH], watcher)
-    files = {WEIGHTS: to_weights(model), LITERT: to_litert(model)}
+    files = {WEIGHTS: weights_of(model), LITERT: to_litert(model)}
     return _write(order, key, now, assignment, examples, files, best, watcher)
 
 

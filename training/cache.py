@@ -90,7 +90,7 @@ def cached(  # noqa: PLR0917 - where, what, how
                 file = _opened(partial, layout, anew=good == 0)
             with file:
                 for number, part in enumerate(layout.parts[good:], start=good):
-                    content = np.ascontiguousarray(make(part), dtype).tobytes()
+                    content = np.ascontiguousarray(make(part), dtype).data
                     known = [*known[:number], zlib.crc32(content)]
                     with _refusals_named(folder):
                         file.seek(len(layout.head()) + part.start * layout.row)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from bundle.quiet import hush_tensorflow
@@ -63,9 +64,7 @@ class Computing:
             stack.callback(keras.config.set_dtype_policy, before)
             keras.config.set_dtype_policy(str(self.precision))
             if self.devices:
-                import tensorflow as tf  # noqa: PLC0415 - likewise
-
-                stack.enter_context(tf.distribute.MirroredStrategy(list(self.devices)).scope())
+                stack.enter_context(_mirrored(self.devices).scope())
             yield
 
     def spread(self, network: Any) -> Any:
@@ -82,6 +81,14 @@ class Computing:
 PLAIN: Final = Computing()
 
 
+@lru_cache
+def _mirrored(devices: tuple[str, ...]) -> Any:
+    """Return the strategy; one a process, since what two of them say to each other's devices is mixed up."""
+    import tensorflow as tf  # noqa: PLC0415 - only those who fit pay for TensorFlow
+
+    return tf.distribute.MirroredStrategy(list(devices))
+
+
 def choose(precision: Precision, devices: int | None, batch_size: int) -> Computing:
     """Choose what to compute with from what there is: all GPUs, in half precision where all do it well.
 
@@ -89,14 +96,15 @@ def choose(precision: Precision, devices: int | None, batch_size: int) -> Comput
     ----------
     precision : Precision
     devices : int, optional
-        So many GPUs, or where there is none, so many CPUs as TensorFlow was told to make of the one; else all GPUs.
+        So many GPUs, or where there is none, so many CPUs as TensorFlow was told to make of the one; else as many
+        GPUs as share a batch evenly.
     batch_size : int
-        Of the recipe: every device needs an image of a batch.
+        Of the recipe.
 
     Raises
     ------
     FitFailed
-        If there are fewer devices, or fewer images in a batch.
+        If there are fewer, or they cannot share a batch evenly.
     """
     if precision is Precision.FLOAT32 and devices == 1:
         return PLAIN
@@ -109,11 +117,11 @@ def choose(precision: Precision, devices: int | None, batch_size: int) -> Comput
         well = bool(gpus) and all(ability >= _HALVES_WELL for ability in abilities)
         precision = Precision.MIXED_FLOAT16 if well else Precision.FLOAT32
     there = [device.name for device in tf.config.list_logical_devices("GPU" if gpus else "CPU")]
-    wanted = devices or max(len(gpus), 1)
+    wanted = devices or max(count for count in range(1, max(len(gpus), 1) + 1) if batch_size % count == 0)
     if wanted > len(there):
         raise FitFailed(f"{wanted} devices were asked for and {len(there)} are there; lower --devices")
-    if wanted > batch_size:
-        raise FitFailed(f"a batch of {batch_size} images cannot be shared among {wanted} devices; lower --devices")
+    if batch_size % wanted:
+        raise FitFailed(f"{wanted} devices cannot share a batch of {batch_size} images evenly; change --devices")
     chosen = Computing(precision, tuple(there[:wanted]) if wanted > 1 else ())
     _log.info("computing_chosen", precision=str(precision), devices=wanted, gpus=len(gpus))
     return chosen

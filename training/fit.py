@@ -115,14 +115,12 @@ def fit(
         return state.finished(recipe.epochs, recipe.patience)
 
     if not state.finished(recipe.epochs, recipe.patience):
-        watching = parts(watched, len(watch))
         model.fit(
             epochs(batches, len(run.epochs), recipe.epochs),
             steps_per_epoch=len(batches),
             epochs=recipe.epochs,
             initial_epoch=len(run.epochs),
-            validation_data=watching["x"],
-            validation_steps=watching["steps"],
+            validation_data=parts(watched, len(watch)),
             callbacks=[EachEpoch(each_epoch, each_batch)],
             shuffle=False,
             verbose=0,

@@ -179,7 +179,7 @@ def _networks(recipe: HardenedRecipe, batches: int, computing: Computing) -> tup
 def _judge(network: Any, watch: Examples, weights: NDArray[np.float32]) -> tuple[float, float]:
     """Return loss and balanced accuracy on the watched patients."""
     shown = parts(lambda rows: (watch.inputs(rows),), len(watch))
-    columns = np.asarray(network.predict(**shown, verbose=0), np.float64)
+    columns = np.asarray(network.predict(shown, verbose=0), np.float64)
     own = np.clip(columns[np.arange(len(watch)), watch.labels], 1e-7, 1)
     right = columns.argmax(axis=1) == watch.labels
     return float(np.mean(-np.log(own) * weights)), float(np.mean(right * weights))

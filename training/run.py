@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from core.files import make_directories, move_durably, write_durably
+from core.files import make_directories, write_durably
 from training.averaging import Average
 from training.errors import FitFailed
+from training.weights import save_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,25 +106,15 @@ class Run:
         FitFailed
             If the disk refuses; what earlier epochs came to stands.
         """
-        # Keras wants this ending; hidden, so that nothing takes it for an epoch
-        temporary = self.folder / ".epoch.tmp.weights.h5"
         try:
-            model.save_weights(temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            move_durably(temporary, self.weights(number))
+            save_weights(model, self.weights(number))
             if average is not None:
                 average.write(self.average(number))
-        except (OSError, RuntimeError) as error:
-            # RuntimeError: HDF5 for what it meets while it closes a file; its texts are long
-            number_of_error = getattr(error, "errno", None)
-            why = os.strerror(number_of_error) if number_of_error else "the file system refused"
+        except OSError as error:
             raise FitFailed(
-                f"{self.folder}: epoch {number} could not be written ({why}); make room and run the same command "
-                "again, it goes on after the epoch before"
+                f"{self.folder}: epoch {number} could not be written ({error.strerror}); make room and run the same "
+                "command again, it goes on after the epoch before"
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def after(self, epoch: Epoch, fingerprint: str) -> Run:
         """Record an epoch whose weights are written, and drop weights that are neither best nor latest.

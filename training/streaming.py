@@ -42,12 +42,16 @@ def epochs(batches: Batches, done: int, last: int) -> Any:
     -------
     tf.data.Dataset
     """
+    import tensorflow as tf  # noqa: PLC0415 - only those who fit pay for TensorFlow
+
     steps = len(batches)
-    return _stream(lambda number: batches.batch(number // steps + 1, number % steps), done * steps, last * steps)
+    # of a length that it knew Keras would begin anew when the last epoch has ended
+    numbers = tf.data.Dataset.counter(done * steps).take_while(lambda number: number < last * steps)
+    return _made(numbers, lambda number: batches.batch(number // steps + 1, number % steps), done * steps)
 
 
-def parts(make: Callable[[slice], Any], count: int) -> dict[str, Any]:
-    """Return images that no chance changes, 64 at a time, and how many parts that is: arguments of Keras' `predict`.
+def parts(make: Callable[[slice], Any], count: int) -> Any:
+    """Return images that no chance changes, 64 at a time, as Keras' `predict` and `evaluate` take them.
 
     Parameters
     ----------
@@ -55,13 +59,18 @@ def parts(make: Callable[[slice], Any], count: int) -> dict[str, Any]:
         From a slice of the images to arrays, as `Batches.batch`.
     count : int
         Of images.
+
+    Returns
+    -------
+    tf.data.Dataset
     """
-    steps = -(-count // _PART)
-    data = _stream(lambda number: make(slice(number * _PART, min((number + 1) * _PART, count))), 0, steps)
-    return {"x": data, "steps": steps}
+    import tensorflow as tf  # noqa: PLC0415 - only those who fit pay for TensorFlow
+
+    numbers = tf.data.Dataset.range(-(-count // _PART))
+    return _made(numbers, lambda number: make(slice(number * _PART, min((number + 1) * _PART, count))), 0)
 
 
-def _stream(make: Callable[[int], Any], first: int, last: int) -> Any:
+def _made(numbers: Any, make: Callable[[int], Any], first: int) -> Any:
     import tensorflow as tf  # noqa: PLC0415 - only those who fit pay for TensorFlow
 
     like = make(first)
@@ -78,6 +87,4 @@ def _stream(make: Callable[[int], Any], first: int, last: int) -> Any:
         return tf.nest.pack_sequence_as(like, tensors)
 
     threads = processors()
-    # a length it knew would make Keras begin anew when the last epoch has ended
-    numbers = tf.data.Dataset.counter(first).take_while(lambda number: number < last)
     return numbers.map(placed, num_parallel_calls=threads, deterministic=True).prefetch(threads)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from bundle.load import load
 from core.settings import RuntimeChoice
 from tests.factories.bundles import make_key
 from tests.factories.collections import published, write_zip
+from tests.factories.networks import tiny
 from training.assignment import assign
 from training.build import Order, build
 from training.datasets import open_dataset
@@ -33,18 +34,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 KEY = make_key()
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 RECIPE = HardenedRecipe("tiny", (Stage(24, 1), Stage(32, 1)), batch_size=16, averaging=0.5)
-
-
-def tiny(size: int | None = 32) -> Any:
-    """Build a network of the same make as ours that compiles in a second."""
-    import keras  # noqa: PLC0415 - TensorFlow takes seconds
-
-    layers = keras.layers
-    image = keras.Input((size, size, 1), name="image")
-    flow = layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(image)
-    flow = layers.Activation("relu")(layers.BatchNormalization()(flow))
-    flow = layers.Dropout(0.2)(layers.GlobalAveragePooling2D(name="pooled")(flow))
-    return keras.Model(image, layers.Dense(2, activation="softmax", name="label")(flow))
 
 
 class Interrupted(Exception):
@@ -87,13 +76,31 @@ def squares(data: Path) -> dict[Split, Squares]:
 
 
 def order(root: Path, data: Path) -> Order:
-    return Order(RECIPE, data, root / "bundle", "tiny", "1", required_sensitivity=0.3)
+    return Order(RECIPE, data, root / "bundle", "tiny", "1", required_sensitivity=0.3, board=root / "board")
+
+
+def points(folder: Path | None) -> dict[str, dict[int, float]]:
+    """Return what TensorBoard would show, by name and epoch, without installing it."""
+    import tensorflow as tf  # noqa: PLC0415 - takes seconds
+    from tensorflow.core.util.event_pb2 import Event  # noqa: PLC0415 - likewise
+
+    found: dict[str, dict[int, float]] = defaultdict(dict)
+    assert folder is not None
+    for path in sorted(folder.iterdir()):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = Event.FromString(record.numpy())
+            for value in event.summary.value:
+                assert value.metadata.plugin_data.plugin_name == "scalars"
+                assert event.step not in found[value.tag]
+                found[value.tag][event.step] = float(tf.make_ndarray(value.tensor))
+    return dict(found)
 
 
 def test_an_interrupted_run_ends_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:
     whole, again = order(tmp_path / "whole", data), order(tmp_path / "again", data)
     manifest, digest = build(whole, KEY, NOW, Watcher())
     assert manifest.architecture == "tiny"
+    assert manifest.training["precision"] == "float32"
     assert manifest.preprocess["version"] == 2
     assert manifest.training["stages"] == [{"size": 24, "epochs": 1}, {"size": 32, "epochs": 1}]
     with pytest.raises(Interrupted):
@@ -102,6 +109,12 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(data: Path, tmp_path: Pat
     watcher = Watcher()
     build(again, KEY, NOW, watcher)
     assert [epoch.number for epoch in watcher.epochs] == [2]
+    # a point an epoch, though the second was shown by another process
+    board = points(again.board)
+    assert set(board) == {"loss", "watched/loss", "watched/balanced_accuracy", "learning_rate", "seconds"}
+    assert all(sorted(values) == [1, 2] for values in board.values())
+    assert board["watched/loss"][2] == pytest.approx(watcher.epochs[0].watch_loss)
+    assert board["learning_rate"][1] == pytest.approx(RECIPE.learning_rate)
 
     trusted = [KEY.public_key()]
     one = load(whole.out, RuntimeChoice.LITERT, digest, trusted)
