@@ -18,8 +18,8 @@ from training.datasets import LABELS, Dataset, Item
 from training.errors import DatasetError
 from training.processors import processors
 
-# images in memory at a time while they are put on disk
-_PART: Final = 64
+# bytes of images in memory at a time while they are put on disk
+_PART: Final = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,9 @@ class _Planes:
                 for _ in range(count):
                     advance()
 
+            rows = max(1, _PART // (side * side * np.dtype(kind).itemsize))
             digest = digest_of(*made_by, kept.data_digest, [item.key for item in self._items])
-            return cached(kept.folder, digest, shape, make, tell, rows=_PART, dtype=kind)
+            return cached(kept.folder, digest, shape, make, tell, rows, kind)
 
     def _from(self, row: int, advance: Callable[[], None]) -> Generator[NDArray[np.float32]]:
         look = lambda _item, rendered: self._bring(rendered.master)  # noqa: E731

@@ -25,10 +25,10 @@ from training.pixels import Kept, load_squares
 from training.recipe import HardenedRecipe, Stage
 from training.run import Run
 
-# half a megabyte an image
-SPEC = PreprocessSpec(triangle_size=512, input_size=32, channels=1, scale="standard")
+# two megabytes an image
+SPEC = PreprocessSpec(triangle_size=1024, input_size=32, channels=1, scale="standard")
 RECIPE = HardenedRecipe("tiny", (Stage(32, 1),), batch_size=16, averaging=0.5)
-ROOM = 112 << 20
+ROOM = 192 << 20
 
 
 def written() -> int:
@@ -48,8 +48,8 @@ def fit(folder: Path, pictures: Path, name: str) -> Any:
 def main(folder: Path) -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     ARCHITECTURES["tiny"] = tiny
-    few = write_folder(folder / "few", published(20, 20))
-    many = write_folder(folder / "many", published(140, 260))
+    few = write_folder(folder / "few", published(16, 16))
+    many = write_folder(folder / "many", published(70, 130))
     fit(folder, few, "few")
     limit = written() + ROOM
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -14,9 +14,13 @@ from training.pixels import Kept, load, load_squares
 SPEC = PreprocessSpec(triangle_size=40, input_size=16, channels=1)
 
 
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.pixels._PART", 40_000)
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    # more than one part
     return write_folder(tmp_path / "pictures", published(40, 60))
 
 
