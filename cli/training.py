@@ -15,6 +15,7 @@ from cli.output import console, notes, table
 from core import logging
 from core.clock import SystemClock
 from core.settings import load as load_settings
+from training.computing import Precision
 
 if TYPE_CHECKING:
     from bundle.manifest import Interval
@@ -84,6 +85,16 @@ def train(
     as_notebook: Annotated[
         bool, typer.Option("--as-notebook", help="Give the backbone [0, 1], not what it was trained with.")
     ] = False,
+    precision: Annotated[
+        Precision, typer.Option(help="auto: half precision (mixed_float16) on GPUs that are made for it, else float32.")
+    ] = Precision.AUTO,
+    devices: Annotated[
+        int | None, typer.Option(help="How many GPUs share every batch; else all there are.", min=1)
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for decoded images, 0.1 MB each; else <out>.partial/images.")
+    ] = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files, a point an epoch.")] = None,
 ) -> None:
     """Train a model and write its signed bundle.
 
@@ -111,6 +122,10 @@ def train(
         version or now.strftime("%Y%m%dT%H%M%SZ"),
         sensitivity,
         COUNT,
+        precision,
+        devices,
+        cache and cache.absolute(),
+        tensorboard and tensorboard.absolute(),
     )
     with bars() as shown:
         manifest, digest = build(order, key, now, shown)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version as library_version
 from pathlib import Path
@@ -36,11 +37,13 @@ from core.logging import get
 from imaging.spec import PreprocessSpec
 from training import calibrate, familiarity, operating_point
 from training.assignment import Assignment, assign
+from training.board import Board
 from training.card import model_card
 from training.card_figures import draw
 from training.collection import ATTRIBUTION, INTENDED_USE
-from training.convert import to_litert, to_weights
-from training.datasets import LABELS, Dataset, open_dataset
+from training.computing import Computing, Precision, choose
+from training.convert import to_litert
+from training.datasets import LABELS, Dataset, Item, open_dataset
 from training.drawing import require_matplotlib
 from training.errors import FitFailed
 from training.examination import examine
@@ -51,11 +54,12 @@ from training.head import head_of
 from training.noticing import notice, spaced
 from training.patients import Split, patient_digest
 from training.patterns import make_checks
-from training.pixels import Examples, load, load_squares
+from training.pixels import Examples, Kept, load, load_squares
 from training.recipe import AnyRecipe, HardenedRecipe, Recipe
 from training.run import Epoch, Run
 from training.score import score, scored
 from training.unlike import REPORTED, Master
+from training.weights import weights_of
 
 _log = get(__name__)
 
@@ -91,6 +95,12 @@ class Order:
     unlike : int
         Pictures of each class of `training.unlike` that the unfamiliarity score is measured with; drawing them
         takes minutes.
+    precision, devices
+        See `training.computing.choose`.
+    cache : Path, optional
+        Where decoded images are kept; else in `partial`. Runs on the same data may share it.
+    board : Path, optional
+        Folder for TensorBoard's files.
     """
 
     recipe: AnyRecipe
@@ -100,6 +110,10 @@ class Order:
     version: str
     required_sensitivity: float = operating_point.REQUIRED_SENSITIVITY
     unlike: int = 0
+    precision: Precision = Precision.FLOAT32
+    devices: int | None = 1
+    cache: Path | None = None
+    board: Path | None = None
 
     @property
     def spec(self) -> PreprocessSpec:
@@ -136,15 +150,17 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
         dataset.require_classes()
         assignment = assign(dataset)
         _refuse_too_few(assignment, order.required_sensitivity)
+        work = _begin(order, assignment)
+        order = replace(order, precision=work.computing.precision)
         examples = {}
         for split in _SCORED:
             items = assignment.items[split]
-            examples[split] = load(dataset, items, order.spec, watcher.stage(f"read {split}", len(items)))
-        model, best = _fit(order, dataset, assignment, examples[Split.WATCH], watcher)
+            examples[split] = load(dataset, items, order.spec, watcher.stage(f"read {split}", len(items)), work.kept)
+        model, best = _fit(order, work, dataset, assignment.items[Split.FIT], examples[Split.WATCH], watcher)
         step = watcher.stage(f"describe {Split.FIT}", len(assignment.items[Split.FIT]))
         known = familiarity.describe_items(dataset, assignment.items[Split.FIT], order.spec, step)
         chests = [dataset.master(item) for item in spaced(assignment.items[Split.TEST], order.unlike)]
-    files = {WEIGHTS: to_weights(model), LITERT: to_litert(model)}
+    files = {WEIGHTS: weights_of(model), LITERT: to_litert(model)}
     runtime = LiteRTRuntime(files[LITERT], 1, LABELS.index(POSITIVE), len(LABELS))
     if (head := head_of(model, runtime, examples[Split.VALIDATION])) is not None:
         files[HEAD] = head.encode()
@@ -166,34 +182,57 @@ def _noticing(
     return chosen.model_copy(update={"noticed": noticed})
 
 
-def _fit(
-    order: Order, dataset: Dataset, assignment: Assignment, watch: Examples, watcher: Watcher
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a fit works with: processors, images on disk, and how far it has come."""
+
+    computing: Computing
+    kept: Kept
+    fingerprint: str
+    run: Run
+
+
+def _begin(order: Order, assignment: Assignment) -> _Work:
+    digest = assignment.data_digest()
+    computing = choose(order.precision, order.devices, order.recipe.batch_size)
+    fingerprint = computing.fingerprint(order.recipe.fingerprint(digest, order.spec.digest()))
+    run = Run.start_or_resume(order.partial, fingerprint)
+    return _Work(computing, Kept(order.cache or order.partial / "images", digest), fingerprint, run)
+
+
+def _fit(  # noqa: PLR0917 - what, with what, on what
+    order: Order, work: _Work, dataset: Dataset, items: Sequence[Item], watch: Examples, watcher: Watcher
 ) -> tuple[Any, Epoch]:
     """Fit, or go on fitting, and return the network and the epoch it is of."""
-    recipe, items = order.recipe, assignment.items[Split.FIT]
-    fingerprint = recipe.fingerprint(assignment.data_digest(), order.spec.digest())
-    run = Run.start_or_resume(order.partial, fingerprint)
+    recipe = order.recipe
     read = watcher.stage(f"read {Split.FIT}", len(items))
     steps = -(-len(items) // recipe.batch_size)
     step = watcher.stage("fit", recipe.epochs * steps)
-    for _ in range(len(run.epochs) * steps):
+    for _ in range(len(work.run.epochs) * steps):
         step()
 
     def advance(_epoch: int, _batch: int) -> None:
         step()
 
-    match recipe:
-        case Recipe():
-            train = load(dataset, items, order.spec, read)
-            fitted = fit if recipe.backbone_weights is None else fit_frozen
-            model = fitted(recipe, run, fingerprint, train, watch, report=watcher.epoch, advance=advance)
-            return model, Run.start_or_resume(order.partial, fingerprint).best
-        case HardenedRecipe():
-            squares = load_squares(dataset, items, order.spec, read)
-            model = fit_hardened(
-                recipe, order.spec, run, fingerprint, squares, watch, report=watcher.epoch, advance=advance
-            )
-            return model, Run.start_or_resume(order.partial, fingerprint).epochs[-1]
+    with ExitStack() as stack:
+        board = stack.enter_context(closing(Board(order.board))) if order.board else None
+
+        def report(epoch: Epoch) -> None:
+            if board is not None:
+                board.epoch(epoch)
+            watcher.epoch(epoch)
+
+        told: dict[str, Any] = {"report": report, "advance": advance, "computing": work.computing}
+        match recipe:
+            case Recipe():
+                train = load(dataset, items, order.spec, read, work.kept)
+                fitted = fit if recipe.backbone_weights is None else fit_frozen
+                model = fitted(recipe, work.run, work.fingerprint, train, watch, **told)
+                return model, Run.start_or_resume(order.partial, work.fingerprint).best
+            case HardenedRecipe():
+                squares = load_squares(dataset, items, order.spec, read, work.kept)
+                model = fit_hardened(recipe, order.spec, work.run, work.fingerprint, squares, watch, **told)
+                return model, Run.start_or_resume(order.partial, work.fingerprint).epochs[-1]
 
 
 def _refuse_too_few(assignment: Assignment, required: float) -> None:
@@ -252,7 +291,7 @@ def _write(  # noqa: PLR0917 - one call, every part of the bundle comes together
         familiarity=noticing,
         intended_use=INTENDED_USE,
         data=_data(assignment, files[FITTED_PATIENTS]),
-        training={**order.recipe.to_dict(), **_ended(order.recipe, best)},
+        training={**order.recipe.to_dict(), "precision": order.precision.value, **_ended(order.recipe, best)},
         metrics={split: found.metrics for split, found in examined.items()},
         predictive_values={split: found.predictive_values for split, found in examined.items()},
         subgroups={split: found.subgroups for split, found in examined.items()},

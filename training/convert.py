@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
 from typing import Any
 
 from bundle.keras import with_features
-from bundle.manifest import WEIGHTS
 from bundle.quiet import hush_tensorflow
+from training.errors import FitFailed
 
 
 def to_litert(model: Any) -> bytes:
@@ -23,21 +22,24 @@ def to_litert(model: Any) -> bytes:
     -------
     bytes
         Content of ``model.tflite``.
+
+    Raises
+    ------
+    FitFailed
+        If there is no room for what lies between.
     """
     hush_tensorflow()
     import tensorflow as tf  # noqa: PLC0415 - only those who build bundles pay for it
 
     signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)]
     # not from_concrete_functions: it leaves the weights of a Keras 3 network out, without a word
-    with tempfile.TemporaryDirectory(prefix="lungwatch-") as folder:
-        with_features(model).export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
-        content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    try:
+        with tempfile.TemporaryDirectory(prefix="lungwatch-") as folder:
+            with_features(model).export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
+            content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    except (OSError, tf.errors.OpError) as error:
+        raise FitFailed(
+            f"{tempfile.gettempdir()}: the network could not be written there ({type(error).__name__}) on its way to "
+            "LiteRT; make room, or name another folder in TMPDIR, and run the same command again"
+        ) from error
     return content
-
-
-def to_weights(model: Any) -> bytes:
-    """Return the content of ``model.weights.h5``: weights alone, no optimiser and no code."""
-    with tempfile.TemporaryDirectory(prefix="lungwatch-") as folder:
-        path = Path(folder) / WEIGHTS
-        model.save_weights(path)
-        return path.read_bytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -22,7 +22,7 @@ def scan(
     look: Callable[[Item, Rendered], Found],
     advance: Callable[[], None] = lambda: None,
     workers: int = _WORKERS,
-) -> Iterator[tuple[Item, Found | DatasetError]]:
+) -> Generator[tuple[Item, Found | DatasetError]]:
     """Open images and look at each.
 
     Parameters

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from bundle.architectures.table import ARCHITECTURES
 from bundle.quiet import hush_tensorflow
 from core.logging import get
+from training.computing import PLAIN, Computing
 from training.datasets import LABELS
 from training.errors import FitFailed
 from training.pixels import Examples
+from training.plain_batches import PlainBatches, Weighted, columns, shared
 from training.recipe import Recipe
 from training.run import Epoch, Run
+from training.streaming import epochs, parts
 
 _log = get(__name__)
 
@@ -46,6 +49,7 @@ def fit(
     report: Callable[[Epoch], None] = lambda _: None,
     advance: Callable[[int, int], None] = lambda _epoch, _batch: None,
     network: Callable[[], Any] | None = None,
+    computing: Computing = PLAIN,
 ) -> Any:
     """Fit, or go on fitting, and return the network of the best epoch.
 
@@ -59,6 +63,8 @@ def fit(
         Called after each epoch and each batch.
     network : callable, optional
         Builds what is fitted; else the recipe's architecture.
+    computing : Computing
+        Precision and devices; the network that is returned is float32 on one.
 
     Returns
     -------
@@ -68,42 +74,54 @@ def fit(
     Raises
     ------
     FitFailed
-        If the loss is no finite number, or a class is empty.
+        If the loss is no finite number, a class is empty, or the disk refuses.
     """
     hush_tensorflow()
     import keras  # noqa: PLC0415 - only those who fit pay for TensorFlow
 
-    from training.keras_hooks import Batches, EachEpoch  # noqa: PLC0415 - likewise
+    from training.keras_hooks import EachEpoch, rate_of  # noqa: PLC0415 - likewise
 
     train_weights, watch_weights = class_weights(train.labels), class_weights(watch.labels)
     make = network or ARCHITECTURES[recipe.architecture]
     keras.utils.set_random_seed(recipe.seed)
-    batches = Batches(train, train_weights, recipe, first_epoch=len(run.epochs))
-    model = _compiled(make(), recipe, len(batches))
-    if run.epochs:
-        model.load_weights(run.weights(run.epochs[-1].number))
-        _log.info("fit_resumed", epochs_done=len(run.epochs))
+    batches = PlainBatches(train, train_weights, recipe, computing.shares)
+    with computing.building():
+        model = _compiled(computing.spread(make()), recipe, len(batches))
+        if run.epochs:
+            model.load_weights(run.weights(run.epochs[-1].number))
+            _log.info("fit_resumed", epochs_done=len(run.epochs))
+
+    def watched(rows: slice) -> Weighted:
+        part = watch.inputs(rows), columns(watch.labels[rows]), watch_weights[rows]
+        return shared(part, computing.shares)
 
     state = run
 
+    def each_batch(epoch: int, batch: int, logs: dict[str, float]) -> None:
+        if not math.isfinite(logs["loss"]):
+            raise FitFailed(f"the loss is no finite number in epoch {epoch}; lower the learning rate")
+        advance(epoch, batch)
+
     def each_epoch(number: int, logs: dict[str, float], seconds: float) -> bool:
         nonlocal state
-        epoch = Epoch(number, logs["loss"], logs["val_loss"], logs["val_accuracy"], round(seconds, 1))
+        epoch = Epoch(
+            number, logs["loss"], logs["val_loss"], logs["val_accuracy"], round(seconds, 1), rate_of(model.optimizer)
+        )
         if not (math.isfinite(epoch.loss) and math.isfinite(epoch.watch_loss)):
             raise FitFailed(f"the loss is no finite number after epoch {number}; lower the learning rate")
-        model.save_weights(state.weights(number))
+        state.keep(number, model)
         state = state.after(epoch, fingerprint)
         report(epoch)
         return state.finished(recipe.epochs, recipe.patience)
 
     if not state.finished(recipe.epochs, recipe.patience):
         model.fit(
-            batches,
+            epochs(batches, len(run.epochs), recipe.epochs),
+            steps_per_epoch=len(batches),
             epochs=recipe.epochs,
             initial_epoch=len(run.epochs),
-            validation_data=(watch.inputs(slice(None)), _columns(watch.labels), watch_weights),
-            validation_batch_size=64,
-            callbacks=[EachEpoch(each_epoch, lambda epoch, batch, _: advance(epoch, batch))],
+            validation_data=parts(watched, len(watch)),
+            callbacks=[EachEpoch(each_epoch, each_batch)],
             shuffle=False,
             verbose=0,
         )
@@ -111,10 +129,6 @@ def fit(
     bare = make()
     bare.set_weights(model.get_weights())
     return bare
-
-
-def _columns(labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    return np.eye(len(LABELS), dtype=np.float32)[labels]
 
 
 def _compiled(model: Any, recipe: Recipe, batches: int) -> Any:

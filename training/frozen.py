@@ -12,6 +12,7 @@ from bundle.architectures import transfer
 from bundle.architectures.table import ARCHITECTURES
 from bundle.quiet import hush_tensorflow
 from training.backbones import Features, features, fill
+from training.computing import PLAIN, Computing
 from training.errors import FitFailed
 from training.fit import fit
 from training.pixels import Examples
@@ -28,6 +29,7 @@ def fit_frozen(
     *,
     report: Callable[[Epoch], None] = lambda _: None,
     advance: Callable[[int, int], None] = lambda _epoch, _batch: None,
+    computing: Computing = PLAIN,
 ) -> Any:
     """Fit, or go on fitting, and return the whole network; parameters and errors as `training.fit.fit`.
 
@@ -45,12 +47,15 @@ def fit_frozen(
     weights = fill(model, recipe.backbone_weights)
 
     def seen(examples: Examples) -> Features:
-        pixels = hashlib.sha256(np.ascontiguousarray(examples.planes, "<f4").tobytes()).hexdigest()
-        return features(model, weights, examples, pixels, run.folder / "features")
+        pixels = hashlib.sha256()
+        for plane in examples.planes:
+            pixels.update(np.ascontiguousarray(plane, "<f4").tobytes())
+        return features(model, weights, examples, pixels.hexdigest(), run.folder / "features")
 
     def head() -> Any:
         return transfer.split(ARCHITECTURES[recipe.architecture]())[1]
 
-    fitted = fit(recipe, run, fingerprint, seen(train), seen(watch), report=report, advance=advance, network=head)
+    shown = seen(train), seen(watch)
+    fitted = fit(recipe, run, fingerprint, *shown, report=report, advance=advance, network=head, computing=computing)
     transfer.split(model)[1].set_weights(fitted.get_weights())
     return model

@@ -21,11 +21,14 @@ from bundle.quiet import hush_tensorflow
 from core.logging import get
 from imaging.spec import PreprocessSpec
 from training.averaging import Average, measure_statistics
+from training.computing import PLAIN, Computing
 from training.errors import FitFailed
 from training.fit import class_weights
+from training.hardened_batches import KINDS, DisguisedBatches, clean
 from training.pixels import Examples, Squares
 from training.recipe import HardenedRecipe
 from training.run import Epoch, Run
+from training.streaming import epochs, parts
 from training.styles import frames, sampling, styles
 
 _log = get(__name__)
@@ -36,7 +39,6 @@ _LOWEST_RATE: Final = 0.01
 # unchanged images that statistics are measured on: few after each epoch, many at the end
 _WATCHED_WITH: Final = 384
 _SERVED_WITH: Final = 2048
-_THREADS: Final = 2
 
 
 def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
@@ -49,6 +51,7 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
     *,
     report: Callable[[Epoch], None] = lambda _: None,
     advance: Callable[[int, int], None] = lambda _epoch, _batch: None,
+    computing: Computing = PLAIN,
 ) -> Any:
     """Fit, or go on fitting, and return the averaged network.
 
@@ -62,6 +65,8 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
         Patients held out from `train`; their loss is reported and chooses nothing.
     report, advance : callable
         Called after each epoch and each batch.
+    computing : Computing
+        Precision and devices; the average is float32 on one.
 
     Returns
     -------
@@ -71,13 +76,12 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
     Raises
     ------
     FitFailed
-        If the loss is no finite number, a class is empty, or the run is damaged.
+        If the loss is no finite number, a class is empty, the run is damaged, or the disk refuses.
     """
     hush_tensorflow()
     import keras  # noqa: PLC0415 - only those who fit pay for TensorFlow
 
-    from training.hardened_batches import DisguisedBatches, clean  # noqa: PLC0415 - likewise
-    from training.keras_hooks import EachEpoch  # noqa: PLC0415 - likewise
+    from training.keras_hooks import EachEpoch, rate_of  # noqa: PLC0415 - likewise
 
     watch_weights = class_weights(watch.labels)
     class_weights(train.labels)  # refuses an empty class
@@ -85,14 +89,17 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
     weights = sampling(train.labels, styles(frames(train.planes)), train.patients)
     batches = math.ceil(len(train) / recipe.batch_size)
     # any size while fitting; the judge is what the average is tried in, and what serves in the end
-    served, model = _networks(recipe, batches)
+    with computing.building():
+        served, model = _networks(recipe, batches, computing)
+        if run.epochs:
+            done = run.epochs[-1].number
+            model.load_weights(run.weights(done))
+            _log.info("fit_resumed", epochs_done=done)
     judge = ARCHITECTURES[recipe.architecture]()
-    average = Average([variable.numpy() for variable in served.trainable_variables], recipe.averaging)
     if run.epochs:
-        done = run.epochs[-1].number
-        model.load_weights(run.weights(done))
-        average = Average.read(run.average(done), recipe.averaging)
-        _log.info("fit_resumed", epochs_done=done)
+        average = Average.read(run.average(run.epochs[-1].number), recipe.averaging)
+    else:
+        average = Average([variable.numpy() for variable in served.trainable_variables], recipe.averaging)
     few = clean(train, weights, spec, _WATCHED_WITH, recipe.seed)
 
     state = run
@@ -109,11 +116,11 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
         average.put(judge.trainable_variables)
         measure_statistics(judge, few)
         loss, accuracy = _judge(judge, watch, watch_weights)
-        epoch = Epoch(number, logs["loss"], loss, accuracy, round(seconds + time.monotonic() - began, 1))
+        took = round(seconds + time.monotonic() - began, 1)
+        epoch = Epoch(number, logs["loss"], loss, accuracy, took, rate_of(model.optimizer))
         if not (math.isfinite(epoch.loss) and math.isfinite(epoch.watch_loss)):
             raise FitFailed(f"the loss is no finite number after epoch {number}; lower the learning rate")
-        model.save_weights(state.weights(number))
-        average.write(state.average(number))
+        state.keep(number, model, average)
         state = state.after(epoch, fingerprint)
         report(epoch)
         return False
@@ -123,8 +130,10 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
         last = first + stage.epochs
         begin = max(first, len(state.epochs))
         if begin < last:
+            disguised = DisguisedBatches(train, weights, recipe, spec, stage.size)
             model.fit(
-                DisguisedBatches(train, weights, recipe, spec, stage.size, begin, _THREADS),
+                epochs(disguised, begin, last),
+                steps_per_epoch=batches,
                 epochs=last,
                 initial_epoch=begin,
                 callbacks=[EachEpoch(each_epoch, each_batch)],
@@ -137,13 +146,11 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
     return judge
 
 
-def _networks(recipe: HardenedRecipe, batches: int) -> tuple[Any, Any]:
+def _networks(recipe: HardenedRecipe, batches: int, computing: Computing) -> tuple[Any, Any]:
     """Return the network that will serve, taking any size, and the one with a second head that is fitted."""
     import keras  # noqa: PLC0415 - only those who fit pay for TensorFlow
 
-    from training.hardened_batches import KINDS  # noqa: PLC0415 - likewise
-
-    served = ARCHITECTURES[recipe.architecture](None)
+    served = computing.spread(ARCHITECTURES[recipe.architecture](None))
     pooled = served.get_layer("pooled").output
     kind = keras.layers.Dense(len(KINDS), activation="softmax", dtype="float32", name="kind")(pooled)
     model = keras.Model(served.input, {"label": served.output, "kind": kind})
@@ -171,7 +178,8 @@ def _networks(recipe: HardenedRecipe, batches: int) -> tuple[Any, Any]:
 
 def _judge(network: Any, watch: Examples, weights: NDArray[np.float32]) -> tuple[float, float]:
     """Return loss and balanced accuracy on the watched patients."""
-    columns = np.asarray(network.predict(watch.inputs(slice(None)), batch_size=64, verbose=0), np.float64)
+    shown = parts(lambda rows: (watch.inputs(rows),), len(watch))
+    columns = np.asarray(network.predict(shown, verbose=0), np.float64)
     own = np.clip(columns[np.arange(len(watch)), watch.labels], 1e-7, 1)
     right = columns.argmax(axis=1) == watch.labels
     return float(np.mean(-np.log(own) * weights)), float(np.mean(right * weights))

@@ -1,11 +1,11 @@
-"""Batches for a hardened fit. Imports Keras at once, so import it only where fitting happens."""
+"""Batches for a hardened fit: disguised, drawn so that style and class are independent, mixed in pairs."""
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Final
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,37 +38,33 @@ def targets(squares: Squares) -> Targets:
     return {"label": np.eye(2, dtype=np.float32)[squares.labels], "kind": kind}
 
 
-class DisguisedBatches(keras.utils.PyDataset):  # type: ignore[misc] # Keras ships no types
-    """Training batches of one stage, each a pure function of seed, epoch and number.
+class DisguisedBatches:
+    """Training batches of one stage; see `training.streaming.Batches`."""
 
-    Threads may make them side by side and a run may resume: what is seen stays the same.
-    """
-
-    def __init__(  # noqa: PLR0917 - one call
+    def __init__(
         self,
         squares: Squares,
         weights: NDArray[np.float64],
         recipe: HardenedRecipe,
         spec: PreprocessSpec,
         size: int,
-        epoch: int,
-        workers: int = 1,
     ) -> None:
-        super().__init__(workers=workers, max_queue_size=2 * workers)
         self._squares = squares
         self._weights = weights
         self._targets = targets(squares)
         self._recipe = recipe
         self._spec = spec
         self._size = size
-        self._epoch = epoch
+        # several threads work on the same epoch, and ahead on the next
+        self._order = lru_cache(maxsize=2)(self._drawn)
 
     def __len__(self) -> int:
         return math.ceil(len(self._squares) / self._recipe.batch_size)
 
-    def __getitem__(self, number: int) -> tuple[NDArray[np.float32], Targets]:
-        recipe, epoch = self._recipe, self._epoch
-        rows = self._rows(number)
+    def batch(self, epoch: int, number: int) -> tuple[NDArray[np.float32], Targets]:
+        """Return inputs and the targets of both heads."""
+        recipe = self._recipe
+        rows = self._rows(epoch, number)
         images = np.empty((len(rows), self._size, self._size), np.float32)
         found = {name: columns[rows] for name, columns in self._targets.items()}
         for place, row in enumerate(rows):
@@ -83,15 +79,14 @@ class DisguisedBatches(keras.utils.PyDataset):  # type: ignore[misc] # Keras shi
         images, found = _mix(images, found, recipe.mixup, np.random.default_rng([recipe.seed, epoch, _MIXTURE, number]))
         return images[..., np.newaxis], found
 
-    def _rows(self, number: int) -> NDArray[np.int64]:
-        order = draw(self._weights, np.random.default_rng([self._recipe.seed, self._epoch, _ORDER]))
+    def _drawn(self, epoch: int) -> NDArray[np.int64]:
+        return draw(self._weights, np.random.default_rng([self._recipe.seed, epoch, _ORDER]))
+
+    def _rows(self, epoch: int, number: int) -> NDArray[np.int64]:
+        order = self._order(epoch)
         # a last batch of a few images would give batch normalisation little to measure, so it takes from the front
         places = np.arange(number * self._recipe.batch_size, (number + 1) * self._recipe.batch_size) % len(order)
         return order[places]
-
-    def on_epoch_end(self) -> None:
-        """Go on to the next epoch's order and changes."""
-        self._epoch += 1
 
 
 def _mix(

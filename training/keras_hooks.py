@@ -2,52 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
-
-from training.augment import augment
-from training.pixels import Examples
-from training.recipe import Recipe
-
-_ORDER = 0
-_CHANGES = 1
-
-
-class Batches(keras.utils.PyDataset):  # type: ignore[misc] # Keras ships no types
-    """Training batches, a pure function of seed, epoch and batch number: a resumed run sees what it would have seen."""
-
-    def __init__(self, examples: Examples, weights: NDArray[np.float32], recipe: Recipe, first_epoch: int) -> None:
-        super().__init__()
-        self._examples = examples
-        self._weights = weights
-        self._recipe = recipe
-        self._epoch = first_epoch
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._examples) / self._recipe.batch_size)
-
-    def __getitem__(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        seed = self._recipe.seed
-        order = np.random.default_rng([seed, self._epoch, _ORDER]).permutation(len(self._examples))
-        which = order[number * self._recipe.batch_size : (number + 1) * self._recipe.batch_size]
-        inputs = self._examples.inputs(which)
-        if self._recipe.augmented:
-            rng = np.random.default_rng([seed, self._epoch, _CHANGES, number])
-            for image, row in zip(inputs, which, strict=True):
-                other = self._examples.planes[int(rng.integers(len(self._examples)))]
-                image[:] = augment(self._examples.planes[row], other, rng)[:, :, np.newaxis]
-        columns = np.eye(2, dtype=np.float32)[self._examples.labels[which]]
-        return inputs, columns, self._weights[which]
-
-    def on_epoch_end(self) -> None:
-        """Go on to the next epoch's order and changes."""
-        self._epoch += 1
 
 
 class EachEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types
@@ -86,6 +46,11 @@ class EachEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships n
         """Hand the figures out."""
         if self._each_epoch(epoch + 1, _floats(logs), time.monotonic() - self._begun):
             self.model.stop_training = True
+
+
+def rate_of(optimizer: Any) -> float:
+    """Return an optimiser's learning rate as it is now."""
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
 
 def _floats(logs: Any) -> dict[str, float]:

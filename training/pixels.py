@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imaging.spec import PreprocessSpec
-from training.datasets import LABELS, Dataset, Item
+from training.cache import cached, digest_of
+from training.dataset_scan import scan
+from training.datasets import LABELS, Dataset, Item, Rendered
+from training.errors import DatasetError
+from training.processors import processors
+
+# bytes of images in memory at a time while they are put on disk
+_PART: Final = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -80,31 +90,53 @@ class Squares:
         return Examples(planes, self.labels, self.patients, self.items, spec.channels)
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where decoded images are kept, for data that memory does not hold and for runs that go on.
+
+    Attributes
+    ----------
+    folder : Path
+        See `training.cache.cached`.
+    data_digest : str
+        Over every image's key and bytes.
+    """
+
+    folder: Path
+    data_digest: str
+
+
 def load(
     dataset: Dataset,
     items: Sequence[Item],
     spec: PreprocessSpec,
     advance: Callable[[], None] = lambda: None,
+    kept: Kept | None = None,
 ) -> Examples:
-    """Read images and bring them to network input.
+    """Read images, several at a time, and bring them to network input.
 
     Parameters
     ----------
     advance : callable
         Called after each image, for a progress bar.
+    kept : Kept, optional
+        Where the result lies, mapped from disk; else it is in memory.
 
     Raises
     ------
     DatasetError
         Naming the file that is no readable picture.
+    FitFailed
+        If the disk has no room for what is to be kept.
     """
-    planes = np.empty((len(items), spec.input_size, spec.input_size), np.float32)
-    sizes = np.empty((len(items), 2), np.int64)
-    for row, item in enumerate(items):
-        rendered = dataset.render(item)
-        planes[row] = spec.apply(rendered.master)[:, :, 0]
-        sizes[row] = rendered.rows, rendered.columns
-        advance()
+
+    def bring(rendered: Rendered) -> tuple[NDArray[np.float32], tuple[int, int]]:
+        return spec.apply(rendered.master)[:, :, 0], (rendered.rows, rendered.columns)
+
+    side = spec.input_size
+    row = np.dtype([("plane", np.float32, (side, side)), ("size", np.int32, (2,))])
+    found = _Rows(dataset, items, bring).all((len(items),), row, ("planes and sizes", spec.digest()), advance, kept)
+    planes, sizes = found["plane"], found["size"].astype(np.int64)
     return Examples(planes, labels_of(items), patients_of(items), tuple(items), spec.channels, sizes)
 
 
@@ -113,13 +145,65 @@ def load_squares(
     items: Sequence[Item],
     spec: PreprocessSpec,
     advance: Callable[[], None] = lambda: None,
+    kept: Kept | None = None,
 ) -> Squares:
     """Read images and bring them to the spec's first square; parameters and errors as `load`."""
-    planes = np.empty((len(items), spec.triangle_size, spec.triangle_size), np.uint16)
-    for row, item in enumerate(items):
-        planes[row] = np.rint(spec.square(dataset.master(item)))
-        advance()
+    side = spec.triangle_size
+    coming = _Rows(dataset, items, lambda rendered: np.rint(spec.square(rendered.master)))
+    planes = coming.all((len(items), side, side), np.dtype(np.uint16), ("squares", spec.digest()), advance, kept)
     return Squares(planes, labels_of(items), patients_of(items), tuple(items))
+
+
+class _Rows:
+    """What is made of each image, decoded side by side, given out in order."""
+
+    def __init__(self, dataset: Dataset, items: Sequence[Item], bring: Callable[[Rendered], Any]) -> None:
+        self._dataset = dataset
+        self._items = items
+        self._bring = bring
+
+    def all(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        made_by: tuple[str, str],
+        advance: Callable[[], None],
+        kept: Kept | None,
+    ) -> NDArray[Any]:
+        """Return all of them as one array, in memory or mapped from where they are kept."""
+        if kept is None:
+            rows = np.empty(shape, dtype)
+            with closing(self._from(0, advance)) as found:
+                for place, row in enumerate(found):
+                    rows[place] = row
+            return rows
+        with ExitStack() as stack:
+            coming: Iterator[Any] | None = None
+
+            def make(part: slice) -> NDArray[Any]:
+                nonlocal coming
+                # once for all parts: decode processes last as long as the threads that ask them
+                if coming is None:
+                    coming = stack.enter_context(closing(self._from(part.start, lambda: None)))
+                made = np.empty((part.stop - part.start, *shape[1:]), dtype)
+                for place in range(len(made)):
+                    made[place] = next(coming)
+                return made
+
+            def tell(count: int) -> None:
+                for _ in range(count):
+                    advance()
+
+            digest = digest_of(*made_by, kept.data_digest, [item.key for item in self._items])
+            return cached(kept.folder, digest, shape, make, tell, rows=_PART, dtype=dtype)
+
+    def _from(self, first: int, advance: Callable[[], None]) -> Generator[Any]:
+        look = lambda _item, rendered: self._bring(rendered)  # noqa: E731
+        with closing(scan(self._dataset, self._items[first:], look, advance, processors())) as found:
+            for _, row in found:
+                if isinstance(row, DatasetError):
+                    raise row
+                yield row
 
 
 def labels_of(items: Sequence[Item]) -> NDArray[np.int64]:

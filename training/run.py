@@ -5,21 +5,30 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from core.files import make_directories, write_durably
+from training.averaging import Average
 from training.errors import FitFailed
+from training.weights import save_weights
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one pass over the data came to; losses weigh both classes alike."""
+    """What one pass over the data came to; losses weigh both classes alike.
+
+    Attributes
+    ----------
+    learning_rate : float or None
+        At the epoch's end; None in records that are older than it.
+    """
 
     number: int
     loss: float
     watch_loss: float
     watch_accuracy: float
     seconds: float
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Run:
             raise FitFailed(f"{progress} is damaged; remove {folder} to start again") from error
         if found != fingerprint:
             raise FitFailed(
-                f"{folder} holds a run with another recipe, other data or other preprocessing; "
+                f"{folder} holds a run with another recipe, other data, other preprocessing or another precision; "
                 "remove it or choose another --out"
             )
         return cls(folder, epochs)
@@ -80,8 +89,41 @@ class Run:
             len(self.epochs) >= epochs or self.epochs[-1].number - self.best.number >= patience
         )
 
+    def keep(self, number: int, model: Any, average: Average | None = None) -> None:
+        """Write what an epoch came to, each file whole or not at all.
+
+        Parameters
+        ----------
+        number : int
+            Of the epoch.
+        model : keras.Model
+            With its optimiser.
+        average : Average, optional
+            For recipes that average.
+
+        Raises
+        ------
+        FitFailed
+            If the disk refuses; what earlier epochs came to stands.
+        """
+        try:
+            save_weights(model, self.weights(number))
+            if average is not None:
+                average.write(self.average(number))
+        except OSError as error:
+            raise FitFailed(
+                f"{self.folder}: epoch {number} could not be written ({error.strerror}); make room and run the same "
+                "command again, it goes on after the epoch before"
+            ) from error
+
     def after(self, epoch: Epoch, fingerprint: str) -> Run:
-        """Record an epoch whose weights are written, and drop weights that are neither best nor latest."""
+        """Record an epoch whose weights are written, and drop weights that are neither best nor latest.
+
+        Raises
+        ------
+        FitFailed
+            If the disk refuses.
+        """
         grown = Run(self.folder, (*self.epochs, epoch))
         grown._write(fingerprint)
         keep = {f"epoch-{number:03}" for number in (grown.best.number, epoch.number)}
@@ -92,4 +134,8 @@ class Run:
 
     def _write(self, fingerprint: str) -> None:
         state = {"fingerprint": fingerprint, "epochs": [asdict(epoch) for epoch in self.epochs]}
-        write_durably(self.folder / "progress.json", json.dumps(state, indent=1).encode())
+        progress = self.folder / "progress.json"
+        try:
+            write_durably(progress, json.dumps(state, indent=1).encode())
+        except OSError as error:
+            raise FitFailed(f"{progress} could not be written: {error.strerror}; make room and run it again") from error

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from core.settings import RuntimeChoice
 from imaging.eight_bit import master_from_picture
 from tests.factories.bundles import make_key, write_public
 from tests.factories.collections import picture, published, write_zip
+from tests.factories.networks import tiny
 from training.assignment import assign
 from training.build import Order, build
 from training.datasets import open_dataset
@@ -39,18 +40,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 KEY = make_key()
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 RECIPE = HardenedRecipe("tiny", (Stage(24, 1), Stage(32, 1)), batch_size=16, averaging=0.5)
-
-
-def tiny(size: int | None = 32) -> Any:
-    """Build a network of the same make as ours that compiles in a second."""
-    import keras  # noqa: PLC0415 - TensorFlow takes seconds
-
-    layers = keras.layers
-    image = keras.Input((size, size, 1), name="image")
-    flow = layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(image)
-    flow = layers.Activation("relu", name="features")(layers.BatchNormalization()(flow))
-    flow = layers.Dropout(0.2)(layers.GlobalAveragePooling2D(name="pooled")(flow))
-    return keras.Model(image, layers.Dense(2, activation="softmax", name="label")(flow))
 
 
 class Interrupted(Exception):
@@ -93,13 +82,31 @@ def squares(data: Path) -> dict[Split, Squares]:
 
 
 def order(root: Path, data: Path) -> Order:
-    return Order(RECIPE, data, root / "bundle", "tiny", "1", required_sensitivity=0.3)
+    return Order(RECIPE, data, root / "bundle", "tiny", "1", required_sensitivity=0.3, board=root / "board")
+
+
+def points(folder: Path | None) -> dict[str, dict[int, float]]:
+    """Return what TensorBoard would show, by name and epoch, without installing it."""
+    import tensorflow as tf  # noqa: PLC0415 - takes seconds
+    from tensorflow.core.util.event_pb2 import Event  # noqa: PLC0415 - likewise
+
+    found: dict[str, dict[int, float]] = defaultdict(dict)
+    assert folder is not None
+    for path in sorted(folder.iterdir()):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = Event.FromString(record.numpy())
+            for value in event.summary.value:
+                assert value.metadata.plugin_data.plugin_name == "scalars"
+                assert event.step not in found[value.tag]
+                found[value.tag][event.step] = float(tf.make_ndarray(value.tensor))
+    return dict(found)
 
 
 def test_an_interrupted_run_ends_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:
     whole, again = order(tmp_path / "whole", data), order(tmp_path / "again", data)
     manifest, digest = build(whole, KEY, NOW, Watcher())
     assert manifest.architecture == "tiny"
+    assert manifest.training["precision"] == "float32"
     assert manifest.preprocess["version"] == 2
     assert manifest.training["stages"] == [{"size": 24, "epochs": 1}, {"size": 32, "epochs": 1}]
     with pytest.raises(Interrupted):
@@ -108,6 +115,12 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(data: Path, tmp_path: Pat
     watcher = Watcher()
     build(again, KEY, NOW, watcher)
     assert [epoch.number for epoch in watcher.epochs] == [2]
+    # a point an epoch, though the second was shown by another process
+    board = points(again.board)
+    assert set(board) == {"loss", "watched/loss", "watched/balanced_accuracy", "learning_rate", "seconds"}
+    assert all(sorted(values) == [1, 2] for values in board.values())
+    assert board["watched/loss"][2] == pytest.approx(watcher.epochs[0].watch_loss)
+    assert board["learning_rate"][1] == pytest.approx(RECIPE.learning_rate)
 
     trusted = [KEY.public_key()]
     one = load(whole.out, RuntimeChoice.LITERT, digest, trusted)
@@ -171,19 +184,17 @@ def test_batches_depend_on_seed_epoch_and_number_alone(squares: dict[Split, Squa
     fitted = squares[Split.FIT]
     weights = np.full(len(fitted), 1 / len(fitted))
 
-    def batches(epoch: int, recipe: HardenedRecipe = RECIPE) -> DisguisedBatches:
-        return DisguisedBatches(fitted, weights, recipe, recipe.spec, 24, epoch)
+    def batches(recipe: HardenedRecipe = RECIPE) -> DisguisedBatches:
+        return DisguisedBatches(fitted, weights, recipe, recipe.spec, 24)
 
-    first, second = batches(0), batches(1)
-    images, found = first[1]
+    first = batches()
+    images, found = first.batch(1, 1)
     assert (images.shape, images.dtype) == ((16, 24, 24, 1), np.float32)
-    np.testing.assert_array_equal(images, batches(0)[1][0])
-    assert not np.array_equal(images, second[1][0])
-    assert not np.array_equal(images, batches(0, replace(RECIPE, seed=14))[1][0])
-    first.on_epoch_end()
-    np.testing.assert_array_equal(first[0][0], second[0][0])
+    np.testing.assert_array_equal(images, batches().batch(1, 1)[0])
+    assert not np.array_equal(images, batches().batch(2, 1)[0])
+    assert not np.array_equal(images, batches(replace(RECIPE, seed=14)).batch(1, 1)[0])
     # the last batch is as full as the others
-    assert len(first[len(first) - 1][0]) == 16
+    assert len(first.batch(1, len(first) - 1)[0]) == 16
     np.testing.assert_allclose(found["label"].sum(axis=1), 1, rtol=1e-6)
     assert (found["kind"].sum(axis=1) <= found["label"][:, 1] + 1e-6).all()
 

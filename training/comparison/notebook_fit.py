@@ -21,6 +21,7 @@ from training.datasets import LABELS
 from training.errors import FitFailed
 from training.keras_hooks import EachEpoch
 from training.pixels import Examples
+from training.weights import save_weights
 
 _ORDER = 0
 _CHANGES = 1
@@ -116,7 +117,7 @@ def fit_as_notebook(
         point = Point(number, logs["loss"], logs["accuracy"], logs["val_loss"], logs["val_accuracy"], round(seconds, 2))
         if not (math.isfinite(point.loss) and math.isfinite(point.scored_loss)):
             raise FitFailed(f"{contender.name}: the loss is no finite number after epoch {number}")
-        model.save_weights(state.weights(number))
+        save_weights(model, state.weights(number))
         state = state.after(point, peak_memory())
         report(point)
         return False

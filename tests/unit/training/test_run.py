@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
+from tests.limits import writing_at_most
+from training.averaging import Average
 from training.errors import FitFailed
 from training.recipe import RECIPES
 from training.run import Epoch, Run
@@ -51,3 +56,37 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "r" / "progress.json").write_text(content)
     with pytest.raises(FitFailed, match=r"progress\.json is damaged"):
         Run.start_or_resume(tmp_path / "r", "f")
+
+
+class Model:
+    """Writes what Keras' `save_weights` writes, with h5py as Keras does."""
+
+    variables = (np.zeros(200_000, np.float32),)
+    optimizer = None
+
+    def save_weights(self, path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file["weights"] = self.variables[0]
+
+
+def test_an_epoch_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    run = Run.start_or_resume(tmp_path / "r", "f")
+    average = Average([np.zeros(200_000, np.float32)], 0.9)
+    # as on a full disk, where HDF5 would crash
+    with writing_at_most(100_000), pytest.raises(FitFailed, match=r"epoch 1 could not be written \(File too large\)"):
+        run.keep(1, Model(), average)
+    assert [path.name for path in run.folder.iterdir()] == ["progress.json"]
+    run.keep(1, Model(), average)
+    with h5py.File(run.weights(1)) as file:
+        assert file["weights"].shape == (200_000,)
+    assert run.weights(1).stat().st_size < 1_000_000
+    assert Average.read(run.average(1), 0.9).steps == 0
+    with writing_at_most(10), pytest.raises(FitFailed, match=r"progress\.json could not be written"):
+        run.after(epoch(1, 0.5), "f")
+    assert Run.start_or_resume(tmp_path / "r", "f").epochs == ()
+
+
+def test_a_record_from_before_the_learning_rate_was_noted_is_read(tmp_path: Path) -> None:
+    old = {"number": 1, "loss": 0.5, "watch_loss": 0.4, "watch_accuracy": 0.9, "seconds": 1.0}
+    (tmp_path / "progress.json").write_text(json.dumps({"fingerprint": "f", "epochs": [old]}))
+    assert Run.start_or_resume(tmp_path, "f").epochs == (Epoch(**old, learning_rate=None),)

@@ -1,0 +1,17 @@
+"""Networks of the same make as ours that compile in a second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def tiny(size: int | None = 32) -> Any:
+    """Build convolution, batch norm, pooling, dropout and a label, for one grey plane."""
+    import keras  # noqa: PLC0415 - TensorFlow takes seconds
+
+    layers = keras.layers
+    image = keras.Input((size, size, 1), name="image")
+    flow = layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(image)
+    flow = layers.Activation("relu")(layers.BatchNormalization()(flow))
+    flow = layers.Dropout(0.2)(layers.GlobalAveragePooling2D(name="pooled")(flow))
+    return keras.Model(image, layers.Dense(2, activation="softmax", dtype="float32", name="label")(flow))
