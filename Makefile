@@ -57,7 +57,7 @@ conformance: setup ## bring docs/conformance.md up to date with the tables in th
 
 starter: setup ## train the starter bundle anew; needs DATA, VERSION and KEY, the release key (docs/model-card.md)
 	@test -n "$(DATA)" -a -n "$(VERSION)" -a -n "$(KEY)" || { echo "say make starter DATA=chest_xray.zip VERSION=2 KEY=release_key.pem"; exit 1; }
-	LUNGWATCH_SIGNING_KEY_FILE=$(KEY) $(BIN)/lungwatch train augmented --data $(DATA) --out $(VERSION).bundle --name seed-regularised --version $(VERSION)
+	LUNGWATCH_SIGNING_KEY_FILE=$(KEY) $(BIN)/lungwatch train champion --data $(DATA) --out $(VERSION).bundle --name se-resnet --version $(VERSION)
 	@echo "Replace bundle/starter by $(VERSION).bundle, run make test, commit."
 
 lock: ## resolve the requirements anew (needs uv)

@@ -32,7 +32,10 @@ INTENDED_USE: Final = IntendedUse(
             "0.99, AUC about 0.944). Expect low specificity elsewhere."
         ),
         "Judged on one hospital's selected images; not on any other hospital, device, age or view.",
-        "It does not notice by itself that an image is unlike those it was trained on.",
+        (
+            "What is unlike the training images is marked UNFAMILIAR as far as that was measured, mostly on drawn and "
+            "on transformed images; a chest that is framed otherwise than in the collection may be called so, too."
+        ),
         (
             "Pneumonia is far commoner in the training data than in practice: set LUNGWATCH_SITE_PREVALENCE before "
             "reading a probability."

@@ -191,5 +191,5 @@ RECIPES: Final[dict[str, AnyRecipe]] = {
     "augmented": Recipe("seed_regularised"),
     "vgg16": Recipe("seed_vgg16", augmented=False, backbone_weights=_IMAGENET),
     "mobilenetv2": Recipe("seed_mobilenetv2", augmented=False, backbone_weights=_IMAGENET),
-    "champion": HardenedRecipe("se_resnet", (Stage(112, 40), Stage(160, 80))),
+    "champion": HardenedRecipe("se_resnet", (Stage(112, 10), Stage(160, 20))),
 }

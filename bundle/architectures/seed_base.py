@@ -28,6 +28,6 @@ def build() -> Any:
     stack += [
         layers.Flatten(),
         layers.Dense(512, activation="relu"),
-        layers.Dense(2, activation="softmax", name="label"),
+        layers.Dense(2, activation="softmax", dtype="float32", name="label"),
     ]
     return keras.Sequential(stack, name="seed_base")

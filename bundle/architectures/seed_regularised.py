@@ -31,6 +31,6 @@ def build() -> Any:
         layers.Dropout(0.3),
         layers.Dense(512, activation="relu"),
         layers.Dropout(0.3),
-        layers.Dense(2, activation="softmax", name="label"),
+        layers.Dense(2, activation="softmax", dtype="float32", name="label"),
     ]
     return keras.Sequential(stack, name="seed_regularised")

@@ -43,7 +43,7 @@ def stacked(image: Any, scaled: Any, backbone: Any, units: int, name: str) -> An
     for _ in range(2):
         flow = layers.Dense(units, activation="relu")(flow)
         flow = layers.Dropout(_DROPOUT)(flow)
-    output = layers.Dense(2, activation="softmax", name="label")(flow)
+    output = layers.Dense(2, activation="softmax", dtype="float32", name="label")(flow)
     return keras.Model(image, output, name=name)
 
 

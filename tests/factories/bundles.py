@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from bundle.familiarity import Familiarity, describe
 from bundle.load import STARTER
-from bundle.manifest import FAMILIARITY, Manifest
+from bundle.manifest import FAMILIARITY, REQUIRED_FILES, Manifest
 from bundle.signing import RELEASE_KEY, public_key
 from bundle.store import VerifiedBundle, digests, verify, write
 from imaging.spec import PreprocessSpec
@@ -46,16 +47,35 @@ def make_bundle(
     key: Ed25519PrivateKey | None = None,
     *,
     files: dict[str, bytes] | None = None,
+    lacking: Iterable[str] = (),
     **overrides: Any,
 ) -> str:
     """Write a sound bundle and return its digest.
 
-    `files` replaces or adds files; keywords override manifest fields.
+    `files` replaces or adds files, `lacking` leaves some out; keywords override manifest fields.
     """
     content = {**starter().files, **(files or {})}
+    for name in lacking:
+        del content[name]
     fields = {**starter().manifest.model_dump(), "name": "test", "version": "1", **overrides}
     manifest = Manifest.model_validate({**fields, "files": digests(content)})
     return write(directory, manifest, content, key or make_key())
+
+
+def bare() -> dict[str, Any]:
+    """Return what `make_bundle` takes to make one with nothing that a bundle may lack."""
+    return {
+        "lacking": set(starter().files) - REQUIRED_FILES,
+        "familiarity": None,
+        "predictive_values": {},
+        "subgroups": {},
+    }
+
+
+def noise(count: int, seed: int = 0) -> NDArray[np.float32]:
+    """Return inputs of the shape that the starter's network takes."""
+    spec = PreprocessSpec.from_dict(starter().manifest.preprocess)
+    return np.random.default_rng(seed).random((count, spec.input_size, spec.input_size, spec.channels), np.float32)
 
 
 def chest(rng: np.random.Generator) -> NDArray[np.uint16]:

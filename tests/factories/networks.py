@@ -12,6 +12,6 @@ def tiny(size: int | None = 32) -> Any:
     layers = keras.layers
     image = keras.Input((size, size, 1), name="image")
     flow = layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(image)
-    flow = layers.Activation("relu")(layers.BatchNormalization()(flow))
+    flow = layers.Activation("relu", name="features")(layers.BatchNormalization()(flow))
     flow = layers.Dropout(0.2)(layers.GlobalAveragePooling2D(name="pooled")(flow))
     return keras.Model(image, layers.Dense(2, activation="softmax", dtype="float32", name="label")(flow))

@@ -19,10 +19,11 @@ from bundle.load import STARTER, load
 from bundle.manifest import CHECKS, WEIGHTS
 from bundle.signing import RELEASE_KEY, public_key
 from core.settings import RuntimeChoice
-from tests.factories.bundles import make_bundle, make_key, starter
-from training.convert import to_litert, to_weights
+from tests.factories.bundles import make_bundle, make_key, noise, starter
+from training.convert import to_litert
 from training.head import head_of
 from training.pixels import Examples
+from training.weights import weights_of
 
 # Keras' variables and NumPy 2; nothing of ours
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -81,7 +82,7 @@ def test_our_network_is_the_same_in_litert() -> None:
     np.testing.assert_allclose(runtime.predict(images), model(images).numpy()[:, 1], atol=1e-5)
 
     # and so are the features, of the same pass
-    served = KerasRuntime("se_resnet", to_weights(model), 1, 2)
+    served = KerasRuntime("se_resnet", weights_of(model), 1, 2)
     here, there = runtime.look(images), served.look(images)
     assert here.features is not None
     assert there.features is not None
@@ -99,14 +100,14 @@ def _examples(images: np.ndarray) -> Examples:
 
 
 def test_a_network_without_features_gives_none() -> None:
-    litert, keras = (load(STARTER, choice, None, RELEASE).runtime for choice in (LITERT, KERAS))
+    model = seed_regularised.build()
+    litert, keras = LiteRTRuntime(to_litert(model), 1, 1, 2), KerasRuntime("seed_regularised", weights_of(model), 1, 2)
     inputs = np.random.default_rng(0).random((2, 128, 128, 3), np.float32)
     for runtime in (litert, keras):
         seen = runtime.look(inputs)
         assert seen.features is None
         np.testing.assert_array_equal(seen.scores, runtime.predict(inputs))
     assert keras.look(inputs[:0]).features is None
-    model = seed_regularised.build()
     assert with_features(model) is model
     assert head_of(model, litert, _examples(inputs)) is None
 
@@ -117,13 +118,13 @@ def test_both_runtimes_of_the_starter_agree() -> None:
     assert (litert.runtime.name, keras.runtime.name) == ("litert", "keras")
     masters = decode(starter().files[CHECKS]).masters
     inputs = np.stack([litert.spec.apply(master) for master in masters])
-    noise = np.random.default_rng(0).random((8, 128, 128, 3), np.float32)
-    for images in (inputs, noise, noise[:1]):
+    grain = noise(8)
+    for images in (inputs, grain, grain[:1]):
         np.testing.assert_allclose(keras.runtime.predict(images), litert.runtime.predict(images), atol=1e-5)
-    assert keras.runtime.predict(noise[:0]).shape == (0,)
-    assert keras.runtime.predict(noise).dtype == np.float32
+    assert keras.runtime.predict(grain[:0]).shape == (0,)
+    assert keras.runtime.predict(grain).dtype == np.float32
     with pytest.raises(ValueError, match="float32 of shape"):
-        keras.runtime.predict(noise.astype(np.float64))
+        keras.runtime.predict(grain.astype(np.float64))
 
 
 def test_a_payload_in_a_bundle_directory_is_never_opened(tmp_path: Path) -> None:

@@ -12,10 +12,9 @@ from bundle.errors import BundleRefused
 from bundle.familiarity import decode, describe
 from bundle.load import load
 from bundle.manifest import FAMILIARITY
-from bundle.signing import RELEASE_KEY, public_key
 from core.settings import RuntimeChoice
 from imaging.spec import PreprocessSpec
-from tests.factories.bundles import chest, familiarity, knowing, make_bundle, make_key, starter
+from tests.factories.bundles import bare, chest, familiarity, knowing, make_bundle, make_key, noise, starter
 from training.card import model_card
 
 TRUSTED = [make_key().public_key()]
@@ -30,13 +29,12 @@ def chests(count: int, seed: int = 1) -> np.ndarray:
 def test_what_is_like_the_training_data_is_told_from_what_is_not() -> None:
     known, alike = familiarity(), chests(40)
     assert np.mean(known.unfamiliarity(alike) < 1.5) > 0.9
-    rng = np.random.default_rng(0)
     others = {
         "inverted": 1 - alike[:10],
         "turned": np.rot90(alike[:10], axes=(1, 2)).copy(),
-        "noise": rng.random((10, 128, 128, 3), np.float32),
-        "black": np.zeros((1, 128, 128, 3), np.float32),
-        "white": np.ones((1, 128, 128, 3), np.float32),
+        "noise": noise(10),
+        "black": np.zeros_like(noise(1)),
+        "white": np.ones_like(noise(1)),
     }
     for name, inputs in others.items():
         assert (known.unfamiliarity(inputs) > 1.5).all(), name
@@ -89,17 +87,18 @@ def test_it_survives_the_bundle(tmp_path: Path) -> None:
     assert "(under 95%): frontal chests (drawn)." in card
 
 
-def test_a_bundle_without_it_stays_what_it_was() -> None:
-    model = load(starter().directory, RuntimeChoice.LITERT, starter().digest, [public_key(RELEASE_KEY)])
+def test_a_bundle_without_it_stays_what_it_was(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "bare", **bare())
+    model = load(tmp_path / "bare", RuntimeChoice.LITERT, None, [make_key().public_key()])
     assert (model.familiarity, model.head, model.manifest.familiarity) == (None, None, None)
     assert "nfamiliar" not in model_card(model.manifest)
 
 
 def test_file_and_threshold_go_together(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="both or not at all"):
-        make_bundle(tmp_path / "file", files=knowing()["files"])
+        make_bundle(tmp_path / "file", familiarity=None)
     with pytest.raises(ValueError, match="both or not at all"):
-        make_bundle(tmp_path / "threshold", familiarity=knowing()["familiarity"])
+        make_bundle(tmp_path / "threshold", lacking=[FAMILIARITY])
 
 
 def altered(**arrays: Any) -> bytes:

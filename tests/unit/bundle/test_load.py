@@ -14,7 +14,8 @@ from bundle.load import STARTER, STARTER_LOCATION, load, load_for, locate
 from bundle.manifest import CHECKS, LITERT
 from core.settings import RuntimeChoice, Settings
 from imaging.spec import PreprocessSpec
-from tests.factories.bundles import make_bundle, make_key, starter
+from tests.factories.bundles import make_bundle, make_key, noise, starter
+from training.recipe import RECIPES
 
 TRUSTED = [make_key().public_key()]
 
@@ -22,8 +23,8 @@ TRUSTED = [make_key().public_key()]
 def test_the_starter_loads_as_shipped(settings: Settings) -> None:
     model = load_for(settings, STARTER, None)
     assert model.runtime.name == "litert"
-    assert model.spec == PreprocessSpec(triangle_size=224, input_size=128, channels=3)
-    assert model.manifest.architecture == "seed_regularised"
+    assert model.spec == RECIPES["champion"].spec
+    assert model.manifest.architecture == "se_resnet"
     assert model.manifest.labels == ("NORMAL", "PNEUMONIA")
     assert model.manifest.intended_use.age_days == (365, 2192)
     assert "CC BY 4.0" in model.manifest.attribution
@@ -32,7 +33,7 @@ def test_the_starter_loads_as_shipped(settings: Settings) -> None:
 
 def test_scores_do_not_depend_on_the_company_they_are_in(settings: Settings) -> None:
     model = load_for(settings, STARTER, None)
-    inputs = np.random.default_rng(0).random((3, 128, 128, 3), np.float32)
+    inputs = noise(3)
     together = model.runtime.predict(inputs)
     alone = np.concatenate([model.runtime.predict(inputs[row : row + 1]) for row in range(3)])
     np.testing.assert_array_equal(together, alone)
@@ -44,7 +45,7 @@ def test_scores_do_not_depend_on_the_company_they_are_in(settings: Settings) -> 
 
 def test_nan_pixels_do_not_make_an_exception(settings: Settings) -> None:
     # what becomes of the score is the decision's matter
-    scores = load_for(settings, STARTER, None).runtime.predict(np.full((1, 128, 128, 3), np.nan, np.float32))
+    scores = load_for(settings, STARTER, None).runtime.predict(np.full_like(noise(1), np.nan))
     assert scores.shape == (1,)
 
 

@@ -28,7 +28,7 @@ def test_evaluate_prints_the_agreed_json_for_a_test_split_alone(
     assert run(["evaluate", "--data", str(data)]) == 0
     shown = capsys.readouterr()
     assert "specificity" in shown.out
-    assert "score threshold 0.08" in shown.out
+    assert f"score threshold {starter().manifest.operating_point.threshold:.6g}" in shown.out
     # no bar where no terminal is
     assert shown.err == ""
 

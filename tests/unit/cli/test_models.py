@@ -65,7 +65,7 @@ def test_a_fresh_clone_lists_shows_and_verifies_the_starter(
     assert "Kermany" in shown
     assert all(line == line.rstrip() for line in shown.splitlines())
     assert run(["models", "show", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["manifest"]["architecture"] == "seed_regularised"
+    assert json.loads(capsys.readouterr().out)["manifest"]["architecture"] == starter().manifest.architecture
     assert run(["models", "verify", "--json"]) == 0
     assert [row["sound"] for row in json.loads(capsys.readouterr().out)] == [True]
     assert not (tmp_path / "none").exists()

@@ -14,7 +14,7 @@ from cli.__main__ import run
 from cli.predict import Row, _show
 from db.vocabulary import Outcome
 from imaging.reasons import Rejection
-from tests.factories.bundles import chest, knowing, make_bundle, make_key, write_public
+from tests.factories.bundles import bare, chest, knowing, make_bundle, make_key, starter, write_public
 from tests.factories.collections import picture
 from tests.factories.dicom_objects import hand, lateral, phantom, truncated_file, write
 
@@ -45,7 +45,7 @@ def test_a_picture_is_classified_without_any_database(tmp_path: Path, capsys: py
     assert 0 < row["probability"] < 1
     assert ("SUSPECTED" in row["flags"]) == (row["outcome"] == "SUSPECTED")
     assert {"UNKNOWN_AGE", "UNKNOWN_VIEW"} <= set(row["annotations"])
-    assert row["model"].startswith("seed-regularised ")
+    assert row["model"] == starter().manifest.title
     assert not (tmp_path / "nothing-here").exists()
 
 
@@ -97,13 +97,18 @@ def test_the_sites_prevalence_moves_the_probability_and_not_the_outcome(
     assert after["outcome"] == before["outcome"]
 
 
-def test_an_unfamiliar_image_is_flagged_and_never_not_suspected(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "keys").mkdir()
     write_public(make_key(), tmp_path / "keys" / "key.pem")
     monkeypatch.setenv("LUNGWATCH_TRUSTED_KEYS_DIR", str(tmp_path / "keys"))
-    make_bundle(tmp_path / "bundle", **knowing())
+
+
+@pytest.mark.usefixtures("_own_key")
+def test_an_unfamiliar_image_is_flagged_and_never_not_suspected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_bundle(tmp_path / "bundle", **knowing(2.5))
     paths = [tmp_path / "like.png", tmp_path / "unlike.png"]
     chest_like = (chest(np.random.default_rng(5)) >> 8).astype(np.uint8)
     for path, grey in zip(paths, (chest_like, np.rot90(chest_like)), strict=True):
@@ -119,10 +124,13 @@ def test_an_unfamiliar_image_is_flagged_and_never_not_suspected(
     assert set(like) == set(unlike)
 
 
+@pytest.mark.usefixtures("_own_key")
 def test_a_model_that_makes_no_heatmaps_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.jpeg"
     path.write_bytes(picture("NORMAL", 1))
-    assert run(["predict", "--heatmap", str(tmp_path / "maps"), str(path)]) == 2
+    make_bundle(tmp_path / "bundle", **bare())
+    command = ["predict", "--model", str(tmp_path / "bundle"), "--heatmap", str(tmp_path / "maps"), str(path)]
+    assert run(command) == 2
     assert "makes no heatmaps" in capsys.readouterr().err
     assert not (tmp_path / "maps").exists()
 
