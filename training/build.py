@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version as library_version
@@ -45,7 +46,7 @@ from training.computing import Computing, Precision, choose
 from training.convert import to_litert
 from training.datasets import LABELS, Dataset, Item, open_dataset
 from training.drawing import require_matplotlib
-from training.errors import FitFailed
+from training.errors import DatasetError, FitFailed
 from training.examination import examine
 from training.fit import fit
 from training.frozen import fit_frozen
@@ -153,10 +154,12 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
         work = _begin(order, assignment)
         order = replace(order, precision=work.computing.precision)
         examples = {}
-        for split in _SCORED:
-            items = assignment.items[split]
-            examples[split] = load(dataset, items, order.spec, watcher.stage(f"read {split}", len(items)), work.kept)
-        model, best = _fit(order, work, dataset, assignment.items[Split.FIT], examples[Split.WATCH], watcher)
+        with _nothing_left_of(order.partial, work.run):
+            for split in _SCORED:
+                items = assignment.items[split]
+                step = watcher.stage(f"read {split}", len(items))
+                examples[split] = load(dataset, items, order.spec, step, work.kept)
+            model, best = _fit(order, work, dataset, assignment.items[Split.FIT], examples[Split.WATCH], watcher)
         step = watcher.stage(f"describe {Split.FIT}", len(assignment.items[Split.FIT]))
         known = familiarity.describe_items(dataset, assignment.items[Split.FIT], order.spec, step)
         chests = [dataset.master(item) for item in spaced(assignment.items[Split.TEST], order.unlike)]
@@ -198,6 +201,17 @@ def _begin(order: Order, assignment: Assignment) -> _Work:
     fingerprint = computing.fingerprint(order.recipe.fingerprint(digest, order.spec.digest()))
     run = Run.start_or_resume(order.partial, fingerprint)
     return _Work(computing, Kept(order.cache or order.partial / "images", digest), fingerprint, run)
+
+
+@contextmanager
+def _nothing_left_of(partial: Path, run: Run) -> Iterator[None]:
+    """Remove a working folder in which nothing was done yet where the data are refused: corrected, they are others."""
+    try:
+        yield
+    except DatasetError:
+        if not run.epochs:
+            shutil.rmtree(partial)
+        raise
 
 
 def _fit(  # noqa: PLR0917 - what, with what, on what

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -194,8 +195,9 @@ class _Rows:
                 for _ in range(count):
                     advance()
 
+            rows_at_once = max(1, _PART // (math.prod(shape[1:]) * dtype.itemsize))
             digest = digest_of(*made_by, kept.data_digest, [item.key for item in self._items])
-            return cached(kept.folder, digest, shape, make, tell, rows=_PART, dtype=dtype)
+            return cached(kept.folder, digest, shape, make, tell, rows_at_once, dtype)
 
     def _from(self, first: int, advance: Callable[[], None]) -> Generator[Any]:
         look = lambda _item, rendered: self._bring(rendered)  # noqa: E731
