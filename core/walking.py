@@ -65,6 +65,10 @@ class Walker(Generic[Found]):
             except StopIteration as end_of_walk:
                 self._found = end_of_walk.value
 
+    def passes(self, size: int) -> bool:
+        """Whether the next so many bytes are merely stepped over."""
+        return self._found is not None or (not self._want.kept and size < self._want.size - self._seen)
+
     def _may_end(self) -> bool:
         """Whether all that is left over is nothing, or padding: zeros, fewer than an element has bytes."""
         return self._want is HEADER and not any(self._held)

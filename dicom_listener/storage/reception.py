@@ -119,6 +119,10 @@ class SpooledReception(ABC):
     def look(self, fragment: memoryview) -> None:
         """Look at the next bytes of the data set, one or more, before they are written; may raise `Refused`."""
 
+    def passes(self, size: int) -> bool:  # noqa: ARG002 - for those that can tell
+        """Say whether looking at the next so many bytes costs nothing, as within pixels."""
+        return False
+
     @abstractmethod
     def look_back(self) -> None:
         """Look at what is known now that all has arrived, one byte or more; may raise `Refused`."""
@@ -174,8 +178,11 @@ class SpooledReception(ABC):
         if not fragment:
             return
         # looked at before it is written: what is refused for its first fragment never touches the disk
-        with self._turn:
+        if self.passes(len(fragment)):
             self.look(fragment)
+        else:
+            with self._turn:
+                self.look(fragment)
         self._spend(len(fragment))
         if self._file is None:
             self._file = self.spooling.writer.begin()

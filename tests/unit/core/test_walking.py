@@ -62,3 +62,15 @@ def test_zeros_alone_are_left_over_at_an_end(want: Want, content: bytes, *, may_
     echo = Echo(want)
     echo.feed(content)
     assert echo.may_end is may_end
+
+
+def test_what_is_merely_stepped_over_is_told_before_it_comes() -> None:
+    echo = Echo(HEADER, Want(100, kept=False), LONG_LENGTH)
+    assert not echo.passes(1), "a header is kept"
+    echo.feed(bytes(8))
+    assert echo.passes(99)
+    assert not echo.passes(100), "with the last of them the walk goes on"
+    echo.feed(bytes(60))
+    assert not echo.passes(40)
+    echo.feed(bytes(44))
+    assert echo.passes(1000), "the walk is over"
