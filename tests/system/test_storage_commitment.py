@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.factories import dicom_objects as objects
-from tests.servers import HOST, Server, free_port
+from tests.servers import HOST, Server, accepts, free_port
 from tests.system.serving import Serving
 from tests.waiting import wait_until
 
@@ -40,6 +40,11 @@ class Orthanc:
         path = folder / "orthanc.json"
         path.write_text(json.dumps(configuration))
         self.server = Server("Orthanc", folder, ["Orthanc", str(path)], dicom_port, f"dicom://{HOST}:{dicom_port}")
+
+    def start(self) -> None:
+        # it opens its DICOM port before its HTTP port
+        self.server.start()
+        wait_until(lambda: accepts(self.http_port), 60, "Orthanc answers HTTP")
 
     def ask(self, path: str, content: bytes | None = None) -> Any:
         request = urllib.request.Request(f"http://{HOST}:{self.http_port}/{path}", content)
@@ -79,7 +84,7 @@ def serving(tmp_path: Path, port: int) -> Iterator[Serving]:
 @pytest.fixture
 def orthanc(tmp_path: Path, port: int, serving: Serving) -> Iterator[Orthanc]:
     orthanc = Orthanc(tmp_path / "orthanc", serving.port, port)
-    orthanc.server.start()
+    orthanc.start()
     yield orthanc
     orthanc.server.stop()
 
