@@ -65,9 +65,13 @@ class Walker(Generic[Found]):
             except StopIteration as end_of_walk:
                 self._found = end_of_walk.value
 
-    def passes(self, size: int) -> bool:
-        """Whether the next so many bytes are merely stepped over."""
-        return self._found is not None or (not self._want.kept and size < self._want.size - self._seen)
+    def step_over(self, size: int) -> bool:
+        """Take the next so many bytes unseen, if the walk asks for none of them; say whether it did."""
+        if self._found is None:
+            if self._want.kept or size >= self._want.size - self._seen:
+                return False
+            self._seen += size
+        return True
 
     def _may_end(self) -> bool:
         """Whether all that is left over is nothing, or padding: zeros, fewer than an element has bytes."""

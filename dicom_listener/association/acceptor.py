@@ -323,7 +323,8 @@ class AcceptorAssociation(Association):
                 finally:
                     # after an answer it does nothing
                     message.reception.abandon()
-            indication: Any = upper_layer.receive_pdu()
+            # in Sta6 there is none, and asking costs
+            indication: Any = None if upper_layer.state == "Sta6" else upper_layer.receive_pdu()
             if isinstance(indication, A_RELEASE):
                 self.acse.send_release(is_response=True)
                 return Outcome.RELEASED

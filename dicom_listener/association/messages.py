@@ -19,8 +19,6 @@ from dicom_listener.upper_layer.provider import BadPdu, Piece
 
 # the largest that any service needs takes some 300 bytes
 LONGEST_COMMAND: Final = 16 * 1024
-# pieces of a data set smaller than this are gathered before they are handed on
-_SMALL: Final = 4 * 1024
 
 
 @dataclass(slots=True)
@@ -62,11 +60,10 @@ class Messages:
         self._begin = begin
         self._maximum_size = maximum_size
         self._encoded = bytearray()
-        self._gathered = bytearray()
         self._context_id = 0
         self._began: float | None = None
         self._message: Message | None = None
-        self._complete = False
+        self.is_complete = False
 
     @property
     def began(self) -> float | None:
@@ -81,7 +78,7 @@ class Messages:
         BadPdu
             If it does not belong there or exceeds a limit.
         """
-        if self._complete:
+        if self.is_complete:
             raise BadPdu("message_pipelined")
         began = self._began
         if began is None:
@@ -96,7 +93,7 @@ class Messages:
 
     def take(self) -> Message | None:
         """Return the message if it is complete, once."""
-        if not self._complete:
+        if not self.is_complete:
             return None
         message = self._message
         self._forget()
@@ -123,7 +120,7 @@ class Messages:
         self._encoded.clear()
         reception = self._begin(piece.context_id, command, began)
         self._message = Message(piece.context_id, command, reception, began)
-        self._complete = not command.has_data_set
+        self.is_complete = not command.has_data_set
 
     def _receive_data(self, piece: Piece) -> None:
         message = self._message
@@ -133,20 +130,9 @@ class Messages:
         if message.size > self._maximum_size:
             # what has come so far is worthless, what would come is unbounded
             raise BadPdu("message_too_long", limit=self._maximum_size)
-        self._hand_over(message.reception, piece)
-        self._complete = piece.is_last
-
-    def _hand_over(self, reception: Reception, piece: Piece) -> None:
-        # a peer that sends a byte at a time must not cost us a write each
-        if not piece.is_last and len(self._gathered) + len(piece.content) < _SMALL:
-            self._gathered += piece.content
-            return
-        if self._gathered:
-            gathered, self._gathered = self._gathered, bytearray()
-            reception.write(memoryview(gathered))
-        reception.write(piece.content)
+        message.reception.write(piece.content)
+        self.is_complete = piece.is_last
 
     def _forget(self) -> None:
         self._encoded.clear()
-        self._gathered = bytearray()
-        self._message, self._began, self._complete = None, None, False
+        self._message, self._began, self.is_complete = None, None, False

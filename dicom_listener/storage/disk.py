@@ -142,10 +142,12 @@ class Allowance:
 
     def __init__(self, room: Room) -> None:
         self._room = room
-        self._left = 0
+        # of what is claimed, what is not spent and what is not on the disk
+        self._left = self._unwritten = 0
+        self._written = 0
 
     def spend(self, size: int, *, files: int = 0) -> bool:
-        """Say whether so many bytes may be written now; if so, they count as written.
+        """Say whether so many bytes may be written; if so, they will be.
 
         Parameters
         ----------
@@ -164,11 +166,18 @@ class Allowance:
             if not claimed:
                 return False
             self._left += claimed
+            self._unwritten += claimed
         self._left -= size
-        self._room.release(size)
         return True
 
+    def written(self, size: int) -> None:
+        """Note how many bytes have been written in all: the disk counts them itself."""
+        if size > self._written:
+            self._room.release(size - self._written)
+            self._unwritten -= size - self._written
+            self._written = size
+
     def end(self) -> None:
-        """Give back what was not spent; may be called at any time."""
-        left, self._left = self._left, 0
-        self._room.release(left)
+        """Give back what was not written; may be called at any time."""
+        unwritten, self._left, self._unwritten = self._unwritten, 0, 0
+        self._room.release(unwritten)

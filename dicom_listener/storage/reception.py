@@ -119,8 +119,8 @@ class SpooledReception(ABC):
     def look(self, fragment: memoryview) -> None:
         """Look at the next bytes of the data set, one or more, before they are written; may raise `Refused`."""
 
-    def passes(self, size: int) -> bool:  # noqa: ARG002 - for those that can tell
-        """Say whether looking at the next so many bytes costs nothing, as within pixels."""
+    def step_over(self, size: int) -> bool:  # noqa: ARG002 - for those that can tell
+        """Take the next so many bytes without a look, if there is nothing to be seen in them, as within pixels."""
         return False
 
     @abstractmethod
@@ -178,9 +178,7 @@ class SpooledReception(ABC):
         if not fragment:
             return
         # looked at before it is written: what is refused for its first fragment never touches the disk
-        if self.passes(len(fragment)):
-            self.look(fragment)
-        else:
+        if not self.step_over(len(fragment)):
             with self._turn:
                 self.look(fragment)
         self._spend(len(fragment))
@@ -188,6 +186,7 @@ class SpooledReception(ABC):
             self._file = self.spooling.writer.begin()
             self._file.write(self._meta)
         self._file.write(fragment)
+        self._allowance.written(self._file.size)
 
     def _commit(self) -> None:
         if self._file is None:

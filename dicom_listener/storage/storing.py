@@ -104,9 +104,9 @@ class StoreReception(SpooledReception):
         if found.sop_instance_uid not in {None, request.sop_instance_uid}:
             raise Refused(StoreStatus.MISMATCH)
 
-    def passes(self, size: int) -> bool:
-        """Say whether they lie within one value."""
-        return self._surveyor.passes(size)
+    def step_over(self, size: int) -> bool:
+        """Take them if they lie within one value."""
+        return self._surveyor.step_over(size)
 
     def look_back(self) -> None:
         """Refuse what was cut short, and what does not say whose it is."""

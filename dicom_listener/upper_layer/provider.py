@@ -15,9 +15,8 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RQ, A_RELEASE_RP, A_RELEASE_RQ
@@ -72,8 +71,7 @@ _log = get(__name__)
 _rarely = Rarely(60.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Part of one presentation data value; `content` is valid until the next piece is asked for.
 
     Attributes
@@ -108,7 +106,15 @@ class BadPdu(Exception):
 
 
 class Assembler(Protocol):
-    """Puts messages together."""
+    """Puts messages together.
+
+    Attributes
+    ----------
+    is_complete : bool
+        Whether there is one, and nothing of the next may come.
+    """
+
+    is_complete: bool
 
     def receive(self, piece: Piece) -> None:
         """Take the next piece; raises `BadPdu`."""
@@ -180,7 +186,7 @@ class UpperLayer(DULServiceProvider):
         self._act("Evt5")
 
     def receive(self, deadline: float, *, latest: float | None = None, wakeable: bool) -> None:
-        """Wait for one PDU and act on it.
+        """Wait for one PDU and act on it, and on those that have come whole behind it and belong to the same message.
 
         Parameters
         ----------
@@ -204,6 +210,9 @@ class UpperLayer(DULServiceProvider):
         whole = time.monotonic() + self._pdu_seconds
         try:
             self._receive(whole if latest is None else min(whole, latest))
+            # what is in the buffer ends, so nobody keeps us here by sending on
+            while self.state == "Sta6" and not self._assembler.is_complete and self._holds_pdu():
+                self._receive(whole)
         except Ended:
             self._act(_CLOSED)
         except TooSlow:
@@ -219,6 +228,10 @@ class UpperLayer(DULServiceProvider):
         super().send_pdu(primitive)
         if self._process_recv_primitive():
             self._act_on_queue()
+
+    def _holds_pdu(self) -> bool:
+        header = self._stream.glance(_HEADER.size)
+        return header is not None and self._stream.glance(_HEADER.size + _HEADER.unpack(header)[1]) is not None
 
     def _receive(self, deadline: float) -> None:
         kind, length = _HEADER.unpack(self._stream.take(_HEADER.size, deadline))

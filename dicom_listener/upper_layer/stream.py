@@ -112,6 +112,10 @@ class PeerStream:
             count -= size
             yield self._buffer[self._start - size : self._start]
 
+    def glance(self, count: int) -> memoryview | None:
+        """Return the next so many bytes if they have been read already, without taking them."""
+        return self._buffer[self._start : self._start + count] if self._end - self._start >= count else None
+
     def peek(self) -> int | None:
         """Return the next byte if it is there already, without taking it."""
         if self._start == self._end:

@@ -64,13 +64,15 @@ def test_zeros_alone_are_left_over_at_an_end(want: Want, content: bytes, *, may_
     assert echo.may_end is may_end
 
 
-def test_what_is_merely_stepped_over_is_told_before_it_comes() -> None:
+def test_what_nothing_is_asked_of_is_stepped_over() -> None:
     echo = Echo(HEADER, Want(100, kept=False), LONG_LENGTH)
-    assert not echo.passes(1), "a header is kept"
+    assert not echo.step_over(1), "a header is kept"
     echo.feed(bytes(8))
-    assert echo.passes(99)
-    assert not echo.passes(100), "with the last of them the walk goes on"
-    echo.feed(bytes(60))
-    assert not echo.passes(40)
-    echo.feed(bytes(44))
-    assert echo.passes(1000), "the walk is over"
+    assert not echo.step_over(100), "with the last of them the walk goes on"
+    assert echo.step_over(60)
+    assert not echo.step_over(40)
+    assert echo.step_over(39)
+    echo.feed(bytes(1))
+    assert not echo.step_over(4)
+    echo.feed(bytes(4))
+    assert echo.step_over(1000), "the walk is over"

@@ -134,23 +134,3 @@ def test_what_is_abandoned_is_forgotten() -> None:
     # nothing is abandoned twice, nor after it was taken
     messages.abandon()
     assert kept.abandoned == 1
-
-
-def test_small_pieces_are_gathered_and_stay_in_order() -> None:
-    class Counting(Keeping):
-        writes = 0
-
-        def write(self, fragment: memoryview) -> None:
-            self.writes += 1
-            super().write(fragment)
-
-    kept = Counting()
-    messages = Messages(lambda *_: kept, 1 << 20)
-    messages.receive(command(STORE))
-    content = bytes(range(256)) * 40
-    for place in range(8000):
-        messages.receive(data(content[place : place + 1], last=False))
-    messages.receive(data(content[8000:10000], last=False))
-    messages.receive(data(content[10000:]))
-    assert kept.content == content
-    assert kept.writes < 10

@@ -78,7 +78,11 @@ def test_what_others_claimed_and_have_not_written_is_not_free(disk: SimpleNamesp
     assert first.spend(1, files=1)
     # 3 MB more are free: not enough to claim ahead, enough for this
     assert second.spend(2 * MEGABYTE, files=1)
+    assert not second.spend(2 * MEGABYTE)
     # the disk of this test does not see what was written, so only what was not yet written counts against it
+    second.written(MEGABYTE)
+    assert second.spend(2 * MEGABYTE)
+    second.written(4 * MEGABYTE)
     assert not second.spend(4 * MEGABYTE)
     first.end()
     assert second.spend(4 * MEGABYTE)

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import Misconfigured
 from core.spool import Spool
-from dicom_listener.storage.instance_file import SpoolWriter
+from dicom_listener.storage.instance_file import STEP, SpoolWriter
 
 
 @pytest.fixture
@@ -117,8 +117,37 @@ def test_a_large_file_is_handed_to_the_disk_while_it_is_written_and_read_back_wh
     content = os.urandom(3_300_000)
     for start in range(0, len(content), 100_000):
         file.write(memoryview(content)[start : start + 100_000])
-    assert handed == [(0, 1 << 20), (1 << 20, 1 << 20), (2 << 20, 1 << 20)]
+    assert handed == [(start, STEP) for start in range(0, len(content) - STEP, STEP)]
     assert spool.path(file.commit()).read_bytes() == content
+
+
+def test_a_byte_at_a_time_does_not_cost_a_write_each(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    write = os.write
+
+    def recorded(descriptor: int, content: memoryview) -> int:
+        written.append(len(content))
+        return write(descriptor, content)
+
+    monkeypatch.setattr(os, "write", recorded)
+    file = SpoolWriter(spool).begin()
+    content = os.urandom(10_000)
+    for place in range(len(content)):
+        file.write(memoryview(content)[place : place + 1])
+    assert spool.path(file.commit()).read_bytes() == content
+    assert written == [len(content)]
+
+
+def test_instances_received_at_once_share_no_memory_and_later_ones_take_it_over(spool: Spool) -> None:
+    writer = SpoolWriter(spool)
+    for size in (STEP + 5, 10, 2 * STEP, 0):
+        contents = [bytes([letter]) * size for letter in range(20)]
+        files = [writer.begin() for _ in contents]
+        for half in (slice(0, size // 2), slice(size // 2, size)):
+            for file, content in zip(files, contents, strict=True):
+                file.write(content[half])
+        files.pop().abort()
+        assert [spool.path(file.commit()).read_bytes() for file in files] == contents[:-1]
 
 
 def test_a_file_system_that_takes_no_advice_stores_all_the_same(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
