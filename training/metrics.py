@@ -26,6 +26,8 @@ NAMES: Final = (
 )
 # Asked for by name: what of calibration the JSON of `lungwatch evaluate` does not carry.
 CALIBRATION_NAMES: Final = ("ece_debiased", "log_loss", "calibration_slope", "calibration_intercept")
+# Asked for by name as well: half of sensitivity and specificity together, which no prevalence moves.
+BALANCED: Final = "balanced_accuracy"
 _INTERVAL: Final = (2.5, 97.5)
 
 
@@ -68,7 +70,7 @@ def figures(
     weights : ndarray of float64, shape (n,), optional
         How often each image counts.
     names : sequence of str
-        The figures of `NAMES` are computed in any case, those of `CALIBRATION_NAMES` if they are among these.
+        The figures of `NAMES` and `BALANCED` are computed anyway, those of `CALIBRATION_NAMES` if they are among these.
 
     Returns
     -------
@@ -89,7 +91,8 @@ def figures(
         "brier": _mean((scored.probabilities - ill) ** 2, weights),
         "ece": expected_calibration_error(ill, scored.probabilities, weights),
     }
-    if not set(names) <= set(NAMES):
+    found[BALANCED] = (found["sensitivity"] + found["specificity"]) / 2
+    if not set(names).isdisjoint(CALIBRATION_NAMES):
         found |= calibration_figures(ill, scored.probabilities, weights)
     return found
 

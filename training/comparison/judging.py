@@ -16,13 +16,22 @@ from training.comparison.protocols import Fold, Rows
 from training.comparison.record import Result
 from training.datasets import Item
 from training.errors import FitFailed
-from training.metrics import CALIBRATION_NAMES, NAMES, Scored, figures, interval_of, intervals, patient_weights
+from training.metrics import (
+    BALANCED,
+    CALIBRATION_NAMES,
+    NAMES,
+    Scored,
+    figures,
+    interval_of,
+    intervals,
+    patient_weights,
+)
 from training.operating_point import choose
 from training.pixels import labels_of, patients_of
 
 Floats = NDArray[np.float64]
 
-FIGURES: Final = (*NAMES, *CALIBRATION_NAMES)
+FIGURES: Final = (*NAMES, BALANCED, *CALIBRATION_NAMES)
 # of two softmax columns the second is the larger: equal ones are NORMAL, the first
 ARGMAX: Final = float(np.nextafter(0.5, 1))
 _HALVES_SEED: Final = 13

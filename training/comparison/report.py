@@ -23,6 +23,7 @@ _COLUMNS: Final = {
     "precision": "precision",
     "sensitivity": "recall",
     "specificity": "specificity",
+    "balanced_accuracy": "balanced accuracy",
     "auc": "AUC",
     "average_precision": "average precision",
     "brier": "Brier",
@@ -34,11 +35,11 @@ _COLUMNS: Final = {
 }
 # of single divisions, and which way is better: no calibration slope is best by being high
 _OF_DIVISIONS: Final = (
-    *("auc", "sensitivity", "specificity", "accuracy"),
+    *("auc", "sensitivity", "specificity", "balanced_accuracy", "accuracy"),
     *("ece_debiased", "log_loss", "calibration_slope", "calibration_intercept"),
 )
 _BETTER: Final = {
-    **dict.fromkeys(("auc", "sensitivity", "specificity", "accuracy"), "higher"),
+    **dict.fromkeys(("auc", "sensitivity", "specificity", "balanced_accuracy", "accuracy"), "higher"),
     **dict.fromkeys(("ece_debiased", "log_loss"), "lower"),
 }
 _MEGABYTE: Final = 1 << 20

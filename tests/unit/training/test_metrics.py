@@ -22,6 +22,7 @@ def test_against_hand_values() -> None:
     assert found["average_precision"] == pytest.approx((1 + 2 / 3 + 3 / 4 + 4 / 6) / 4)
     assert found["sensitivity"] == pytest.approx(3 / 4)
     assert found["specificity"] == pytest.approx(2 / 3)
+    assert found["balanced_accuracy"] == pytest.approx((3 / 4 + 2 / 3) / 2)
     assert found["precision"] == pytest.approx(3 / 4)
     assert found["accuracy"] == pytest.approx(5 / 7)
     assert found["brier"] == pytest.approx((0.01 + 0.64 + 0.09 + 0.16 + 0.16 + 0.64 + 0.01) / 7)

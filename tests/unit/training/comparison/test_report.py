@@ -54,7 +54,7 @@ def test_the_json_has_every_figure_of_every_model(comparison: Comparison) -> Non
     assert (base["name"], base["parameters"]["total"], base["training_seconds"]) == ("base", 12_930_178, 7.0)
     assert {
         *("accuracy", "precision", "sensitivity", "specificity", "auc", "average_precision", "brier", "ece"),
-        *("ece_debiased", "log_loss", "calibration_slope", "calibration_intercept"),
+        *("balanced_accuracy", "ece_debiased", "log_loss", "calibration_slope", "calibration_intercept"),
     } == set(base["argmax"]["metrics"])
     assert set(base["operating_point"]["metrics"]["auc"]) == {"value", "low", "high"}
     assert vgg["operating_point"] is None
