@@ -28,6 +28,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("lungwatch")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run first what takes longest: xdist gives each process a stretch, and who is done takes from another's end."""
+    folders = ("system", "integration", "unit")
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("tensorflow") is None,
+            folders.index(item.path.relative_to(Path(__file__).parent).parts[0]),
+        )
+    )
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("requires"):
         for program in marker.args:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from tests.fuzz.__main__ import fuzz, rounds_of
+from tests.fuzz.__main__ import ROUND, fuzz, rounds_of
 from tests.fuzz.campaign import Campaign
 from tests.fuzz.drafts import instance_uid
 from tests.fuzz.session import AWAIT, Session, send
@@ -17,9 +18,9 @@ from tests.peers import malformed
 from tests.peers.data_sets import CR_STORAGE, EXPLICIT, IMPLICIT, data_set
 from tests.peers.raw import VERIFICATION, Context, associate_request, message, pdu, store_command, value
 
-# sessions after which each of EXPECTED_REACH has been met by all odds
-ENOUGH = 1500
-# LUNGWATCH_TEST_FUZZ_SEED plays a seed again, LUNGWATCH_TEST_FUZZ_SECONDS for longer
+# sessions after which each of EXPECTED_REACH has been met by all odds; more is left to ``make fuzz``
+ENOUGH = 1520
+# LUNGWATCH_TEST_FUZZ_SEED plays a seed again; LUNGWATCH_TEST_FUZZ_SECONDS is the most it takes on a slow machine
 SEED = int(os.environ.get("LUNGWATCH_TEST_FUZZ_SEED", secrets.randbelow(1 << 32)))
 SECONDS = float(os.environ.get("LUNGWATCH_TEST_FUZZ_SECONDS", "60"))
 
@@ -89,10 +90,10 @@ def _first(seed: int) -> Iterator[list[Session]]:
 
 
 @pytest.mark.timeout(120 + SECONDS)
-def test_row_18_mutated_sessions_for_a_minute(campaign: Campaign) -> None:
+def test_row_18_mutated_sessions(campaign: Campaign) -> None:
     """See `tests.fuzz.campaign` for what must hold; a failure says how the sessions are played again."""
     print(f"seed {SEED}: LUNGWATCH_TEST_FUZZ_SEED={SEED}")  # noqa: T201 - shown where the test fails
-    fuzz(campaign, rounds_of(SEED), SECONDS)
+    fuzz(campaign, islice(rounds_of(SEED), ENOUGH // ROUND), SECONDS)
     # a fuzz that is refused at the door would find nothing
     reached = {what for what, count in campaign.reached.items() if count}
     if campaign.sessions >= ENOUGH:
