@@ -36,6 +36,7 @@ from training.unlike import REPORTED
 
 pytestmark = [
     pytest.mark.tensorflow,
+    pytest.mark.usefixtures("few_resamples"),
     # Keras' variables and NumPy 2; nothing of ours
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
 ]

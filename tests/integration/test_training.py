@@ -30,6 +30,7 @@ from training.run import Epoch
 
 pytestmark = [
     pytest.mark.tensorflow,
+    pytest.mark.usefixtures("few_resamples"),
     # Keras' variables and NumPy 2; nothing of ours
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
 ]

@@ -8,21 +8,14 @@ import pytest
 from cli.__main__ import run
 from tests.factories.bundles import make_bundle, make_key, starter, write_public
 from tests.factories.collections import picture, published, write_folder, write_zip
-from training import metrics, predictive, stress
 from training.stress import DISTORTIONS
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 @pytest.fixture(autouse=True)
 def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUNGWATCH_DATA_DIR", str(tmp_path / "none"))
-
-
-@pytest.fixture(autouse=True)
-def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Intervals have tests of their own; a thousand resamples of every figure take seconds."""
-    whole = metrics.patient_weights
-    for module in (metrics, predictive, stress):
-        monkeypatch.setattr(module, "patient_weights", lambda patients, _, seed: whole(patients, 20, seed))
 
 
 def test_evaluate_prints_the_agreed_json_for_a_test_split_alone(
