@@ -65,16 +65,16 @@ descriptors and memory are what they were. `pytest -k _20_` runs one row.
 ## Fuzz and soak
 
 `make fuzz` plays mutated DICOM sessions against a real listener, eight at once, for ten minutes; the test run plays
-1,520 of them, for a minute at most. A valid session (contexts and user items, C-ECHO, C-STORE in several transfer syntaxes, storage commitment,
-release) is drawn from a seed and changed in up to six of some eighty ways: parts of the request, of command and data
-sets, presentation data values, PDUs, single bits, order, timing, the end of the connection. A second, plain reading
-of the same bytes says what may be answered. Held after each round: every answer is to the message that was asked,
-what is acknowledged lies in the spool with these very bytes, nothing lies there that nobody sent whole, sessions that
-were not changed succeed, a known peer is served within two seconds, the log has no event that nobody foresaw and no
-received text, no process has died; every ten seconds also threads, descriptors, memory, temporary files, gaps, files
-elsewhere. A finding names its seed and keeps its sessions: `make fuzz FUZZ="--seed 5"` draws them again,
-`FUZZ="--replay FILE"` plays them again, and a person may take lines out of that file. In the test run
-`LUNGWATCH_TEST_FUZZ_SEED` gives the seed.
+1,520 of them, for a minute at most. A valid session (contexts and user items, C-ECHO, C-STORE in several transfer
+syntaxes, storage commitment, release) is drawn from a seed and changed in up to six of some eighty ways: parts of the
+request, of command and data sets, presentation data values, PDUs, single bits, order, timing, the end of the
+connection. A second, plain reading of the same bytes says what may be answered. Held after each round: every answer is
+to the message that was asked, what is acknowledged lies in the spool with these very bytes, nothing lies there that
+nobody sent whole, sessions that were not changed succeed, a known peer is served within two seconds, the log has no
+event that nobody foresaw and no received text, no process has died; every ten seconds also threads, descriptors,
+memory, temporary files, gaps, files elsewhere. A finding names its seed and keeps its sessions: `make fuzz
+FUZZ="--seed 5"` draws them again, `FUZZ="--replay FILE"` plays them again, and a person may take lines out of that
+file. In the test run `LUNGWATCH_TEST_FUZZ_SEED` gives the seed.
 
 `make soak` runs listener and registrar for ten minutes under known peers (0.2 to 15 MB, up to eight associations, one
 in three over TLS), ten kinds of attack at once, a `kill -9` of an association process every minute and one restart by
