@@ -36,9 +36,10 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports
 
-# three on two cores: the tests wait for deadlines, databases and peers as much as they compute
+# Three on two cores: the tests wait for deadlines, databases and peers as much as they compute. Where an environment
+# forbids it, what was compiled is kept all the same: the tests start this program some hundred times.
 unit: setup
-	$(BIN)/pytest --numprocesses 3 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses 3 --dist worksteal
 
 originals: setup ## all public originals on every set-up, with kills; needs LUNGWATCH_SHARED_DATA
 	$(BIN)/pytest -m originals --numprocesses 2 --dist worksteal

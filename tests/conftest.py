@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ import hypothesis
 import pytest
 import structlog
 from redis import Redis
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import Settings
-from db.base import make_engine, make_sessions
+from db.base import make_engine, make_sessions, sqlite_path
 from db.migrate import upgrade
 from tests import programs, servers
 
@@ -28,19 +28,33 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("lungwatch")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run first what takes longest: xdist gives each process a stretch, and who is done takes from another's end."""
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("tensorflow") is None,
+            "/system/" not in item.nodeid,
+            "/unit/" in item.nodeid,
+        )
+    )
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("requires"):
         for program in marker.args:
             programs.require(program)
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the developer's own environment and .env out of the tests."""
-    for name in list(os.environ):
-        if name.startswith("LUNGWATCH_") and not name.startswith(("LUNGWATCH_TEST_", "LUNGWATCH_SHARED_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setitem(Settings.model_config, "env_file", None)
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """Keep the developer's own environment and .env out of the tests, and of what is made once for all of them."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in list(os.environ):
+            if name.startswith("LUNGWATCH_") and not name.startswith(("LUNGWATCH_TEST_", "LUNGWATCH_SHARED_")):
+                monkeypatch.delenv(name)
+        monkeypatch.setitem(Settings.model_config, "env_file", None)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +92,19 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
     return make_settings()
 
 
+@pytest.fixture(scope="module")
+def few_resamples() -> Iterator[None]:
+    """Draw few resamples for intervals, which have tests of their own: a thousand for every figure take seconds."""
+    from training.metrics import patient_weights  # noqa: PLC0415 - few tests train
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for module in ("metrics", "noticing", "predictive", "stress"):
+            monkeypatch.setattr(
+                f"training.{module}.patient_weights", lambda patients, _, seed: patient_weights(patients, 20, seed)
+            )
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[servers.Server]:
     server = servers.postgres()
@@ -85,17 +112,33 @@ def postgres_server() -> Iterator[servers.Server]:
     server.remove()
 
 
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: servers.Server) -> Iterator[str]:
+    """The name of a migrated, empty database to copy: migrating takes ten times as long."""
+    with postgres_server.database() as url:
+        _migrate(Settings(database_url=url))
+        yield make_url(url).database
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite ledger to copy."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("migrated"))
+    _migrate(settings)
+    return sqlite_path(settings)
+
+
+def _migrate(settings: Settings) -> None:
+    engine = make_engine(settings)
+    upgrade(engine)
+    engine.dispose()
+
+
 @pytest.fixture
 def postgres_url(postgres_server: servers.Server) -> Iterator[str]:
     """An empty database of this test's own."""
-    name = f"test_{secrets.token_hex(6)}"
-    administration = create_engine(postgres_server.url, isolation_level="AUTOCOMMIT")
-    with administration.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    yield make_url(postgres_server.url).set(database=name).render_as_string(hide_password=False)
-    with administration.connect() as connection:
-        connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
-    administration.dispose()
+    with postgres_server.database() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -121,27 +164,36 @@ def rabbitmq_server() -> Iterator[servers.Server]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_settings(request: pytest.FixtureRequest, make_settings: Callable[..., Settings]) -> Settings:
-    """Settings for each of the two databases, nothing migrated."""
+def ledger_settings(request: pytest.FixtureRequest, make_settings: Callable[..., Settings]) -> Iterator[Settings]:
+    """Settings for a migrated, empty ledger on each of the two databases."""
     if request.param == "sqlite":
-        return make_settings()
-    return make_settings(database_url=request.getfixturevalue("postgres_url"))
+        yield request.getfixturevalue("sqlite_settings")
+        return
+    server, template = (request.getfixturevalue(name) for name in ("postgres_server", "migrated_postgres"))
+    with server.database(template) as url:
+        yield make_settings(database_url=url)
+
+
+@pytest.fixture
+def sqlite_settings(settings: Settings, migrated_sqlite: Path) -> Settings:
+    """Settings for a migrated, empty SQLite ledger, where the other database would add nothing."""
+    settings.data_dir.mkdir(parents=True)
+    shutil.copyfile(migrated_sqlite, sqlite_path(settings))
+    return settings
 
 
 @pytest.fixture
 def engine(ledger_settings: Settings) -> Iterator[Engine]:
     """A migrated, empty ledger on each of the two databases."""
     engine = make_engine(ledger_settings)
-    upgrade(engine)
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
-def sqlite_engine(settings: Settings) -> Iterator[Engine]:
-    """A migrated, empty SQLite ledger on this test's data directory, where the other database would add nothing."""
-    engine = make_engine(settings)
-    upgrade(engine)
+def sqlite_engine(sqlite_settings: Settings) -> Iterator[Engine]:
+    """A migrated, empty SQLite ledger on this test's data directory."""
+    engine = make_engine(sqlite_settings)
     yield engine
     engine.dispose()
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from sqlalchemy import NullPool, create_engine, make_url, text
 
 from tests.programs import require
 from tests.waiting import wait_until
@@ -85,6 +89,16 @@ class Server:
         if self.process.poll() is not None:
             raise AssertionError(f"{self.name} ended: {(self.folder / 'output.log').read_text()[-2000:]}")
         return True
+
+    @contextmanager
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """Make a database of a PostgreSQL, a copy of another that nobody uses, and give its URL."""
+        name = f"test_{secrets.token_hex(6)}"
+        administration = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with administration.connect() as connection:
+            connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+            yield make_url(self.url).set(database=name).render_as_string(hide_password=False)
+            connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
 
     def stop(self) -> None:
         """Stop it for good or until `start`."""
@@ -187,6 +201,9 @@ def postgres() -> Server:
             str(folder),
             "-c",
             "max_connections=200",
+            # what was committed outlives a killed server all the same; no test takes the machine's power away
+            "-c",
+            "fsync=off",
         ],
         port,
         f"postgresql+psycopg://postgres@{HOST}:{port}/postgres",

@@ -228,7 +228,12 @@ class Campaign:
     def _honest_trouble(self) -> list[str]:
         stores = self.scene.honest.stores[self._honest :]
         self._honest += len(stores)
-        found = [f"the honest peer met {one.trouble}" for one in stores if one.trouble]
+        # where the machine stands still for half a deadline, the listener may well cut whoever was not given a turn
+        found = [
+            f"the honest peer met {one.trouble}"
+            for one in stores
+            if one.trouble and self.stalls.within(one.began, one.seconds) < LONGEST / 2
+        ]
         for one in stores:
             waited = one.seconds - self.stalls.within(one.began, one.seconds)
             if waited >= LONGEST:

@@ -25,8 +25,11 @@ from training.head import head_of
 from training.pixels import Examples
 from training.weights import weights_of
 
-# Keras' variables and NumPy 2; nothing of ours
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = [
+    pytest.mark.tensorflow,
+    # Keras' variables and NumPy 2; nothing of ours
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+]
 
 RELEASE = [public_key(RELEASE_KEY)]
 TRUSTED = [make_key().public_key()]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import SystemClock
@@ -15,8 +14,7 @@ from core.failpoints import ENVIRONMENT_VARIABLE
 from core.settings import Settings
 from core.spool import Entry, Spool
 from db import commitments
-from db.base import make_engine, make_sessions
-from db.migrate import upgrade
+from db.base import make_sessions
 from db.models.commitment import Commitment
 from db.models.receipt import Receipt
 from db.vocabulary import CommitmentState
@@ -100,14 +98,12 @@ def test_receipts_are_registered_whatever_lies_among_the_requests(
 
 
 @pytest.mark.parametrize("failpoint", ["registrar.requests_inserted", "registrar.requests_committed"])
-def test_a_registrar_that_is_killed_registers_it_once(make_settings: Callable[..., Settings], failpoint: str) -> None:
-    settings = make_settings()
-    engine = make_engine(settings)
-    upgrade(engine)
+def test_a_registrar_that_is_killed_registers_it_once(
+    settings: Settings, sqlite_engine: Engine, failpoint: str
+) -> None:
     entry = put_request(settings, [("1.2.3", "1.2.4")])
     with registrar(settings.data_dir).start(**{ENVIRONMENT_VARIABLE: failpoint}) as victim:
         assert victim.wait() == -9
     with registrar(settings.data_dir).start():
-        (row,) = wait_until(lambda: rows(make_sessions(engine)), 20, "the request is registered")
+        (row,) = wait_until(lambda: rows(make_sessions(sqlite_engine)), 20, "the request is registered")
     assert row.entry == entry.name
-    engine.dispose()

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import psutil
 import pytest
@@ -21,15 +20,18 @@ from bundle.architectures.table import ARCHITECTURES
 from cli.__main__ import run as command
 from tests.factories.collections import published, write_zip
 from tests.waiting import wait_until
-from training.comparison import notebook_fit, one_fit
+from training.comparison import one_fit
 from training.comparison.contenders import Name, contender
 from training.comparison.one_fit import Job
 from training.comparison.protocols import Fold
 from training.comparison.record import read_result
 from training.errors import FitFailed
 
-# Keras' variables and NumPy 2; nothing of ours
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = [
+    pytest.mark.tensorflow,
+    # Keras' variables and NumPy 2; nothing of ours
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def backboned() -> Any:
     """Build a network of the transfer networks' make that is fitted in a second."""
+    import keras  # noqa: PLC0415 - not for all who collect tests: TensorFlow takes seconds
+
     layers = keras.layers
     within = keras.Input((128, 128, 3))
     backbone = keras.Model(within, layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, 4)(within)), name="small")
@@ -48,6 +52,8 @@ def backboned() -> Any:
 
 def residual(size: int | None = 160) -> Any:
     """Build a network of the champion's make that is fitted in a second."""
+    import keras  # noqa: PLC0415 - not for all who collect tests: TensorFlow takes seconds
+
     layers = keras.layers
     image = keras.Input((size, size, 1), name="image")
     flow = layers.BatchNormalization()(layers.Conv2D(4, 3, 4, use_bias=False)(image))
@@ -149,7 +155,7 @@ def test_our_champion_is_fitted_by_its_own_recipe(data: Path, tmp_path: Path, mo
 
 def test_a_loss_that_is_no_number_ends_the_fit(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ARCHITECTURES, "seed_mobilenetv2", backboned)
-    monkeypatch.setattr(notebook_fit, "LEARNING_RATE", 1e38)
+    monkeypatch.setattr("training.comparison.notebook_fit.LEARNING_RATE", 1e38)
     with pytest.raises(FitFailed, match="mobilenetv2: the loss is no finite number after epoch"):
         one_fit.run(job(data, tmp_path, Name.MOBILENETV2, 3, backbone_weights="none"), tmp_path / "fit", said([]))
     assert not (tmp_path / "fit" / "result.json").exists()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import keras
 import numpy as np
 import pytest
 
@@ -25,8 +24,12 @@ from training.errors import FitFailed
 from training.recipe import Recipe
 from training.run import Epoch
 
-# Keras' variables and NumPy 2; nothing of ours
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = [
+    pytest.mark.tensorflow,
+    pytest.mark.usefixtures("few_resamples"),
+    # Keras' variables and NumPy 2; nothing of ours
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+]
 
 KEY = make_key()
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -34,6 +37,8 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 def tiny() -> Any:
     """Build a network of the transfer networks' make that is fitted in a second."""
+    import keras  # noqa: PLC0415 - not for all who collect tests: TensorFlow takes seconds
+
     layers = keras.layers
     within = keras.Input((128, 128, 3))
     flow = layers.Conv2D(4, 3, 4, name="first")(within)

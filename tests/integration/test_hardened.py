@@ -34,8 +34,12 @@ from training.recipe import HardenedRecipe, Stage
 from training.run import Epoch, Run
 from training.unlike import REPORTED
 
-# Keras' variables and NumPy 2; nothing of ours
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = [
+    pytest.mark.tensorflow,
+    pytest.mark.usefixtures("few_resamples"),
+    # Keras' variables and NumPy 2; nothing of ours
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+]
 
 KEY = make_key()
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

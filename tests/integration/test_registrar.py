@@ -6,13 +6,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 from redis import Redis
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from structlog.testing import capture_logs
@@ -206,11 +205,8 @@ class TestOnePass:
 
 
 @pytest.fixture
-def migrated(settings: Settings) -> Iterator[sessionmaker[Session]]:
-    engine = make_engine(settings)
-    upgrade(engine)
-    yield make_sessions(engine)
-    engine.dispose()
+def migrated(sqlite_engine: Engine) -> sessionmaker[Session]:
+    return make_sessions(sqlite_engine)
 
 
 def registered(sessions: sessionmaker[Session], count: int, seconds: float = 20) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from redis import Redis
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -29,11 +29,8 @@ UNCHANGED = 1.0
 
 
 @pytest.fixture
-def migrated(settings: Settings) -> Iterator[sessionmaker[Session]]:
-    engine = make_engine(settings)
-    upgrade(engine)
-    yield make_sessions(engine)
-    engine.dispose()
+def migrated(sqlite_engine: Engine) -> sessionmaker[Session]:
+    return make_sessions(sqlite_engine)
 
 
 @pytest.fixture

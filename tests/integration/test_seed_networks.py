@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -12,6 +11,8 @@ from bundle.architectures import seed_base, seed_mobilenetv2, seed_vgg16, transf
 from bundle.architectures.table import ARCHITECTURES
 from bundle.litert import LiteRTRuntime
 from training.convert import to_litert
+
+pytestmark = pytest.mark.tensorflow
 
 
 def kinds(model: Any) -> list[str]:
@@ -69,6 +70,8 @@ def test_the_mobilenet_network_is_the_notebooks_to_the_digit(name: str) -> None:
 
 
 def test_each_backbone_is_given_what_it_was_trained_with() -> None:
+    import keras  # noqa: PLC0415 - not for all who collect tests: TensorFlow takes seconds
+
     # three different channels: greys alone would not tell which comes first
     colours = np.random.default_rng(0).random((1, 128, 128, 3), np.float32)
     for name, applications in (

@@ -28,8 +28,12 @@ from training.patients import Split, patient_digest, split_of
 from training.recipe import Recipe
 from training.run import Epoch
 
-# Keras' variables and NumPy 2; nothing of ours
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = [
+    pytest.mark.tensorflow,
+    pytest.mark.usefixtures("few_resamples"),
+    # Keras' variables and NumPy 2; nothing of ours
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+]
 
 KEY = make_key()
 TRUSTED = [KEY.public_key()]

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -22,8 +21,11 @@ from training.hardened import fit_hardened
 from training.recipe import HardenedRecipe, Stage
 from training.run import Epoch, Run
 
-# Keras' variables and NumPy 2; nothing of ours
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = [
+    pytest.mark.tensorflow,
+    # Keras' variables and NumPy 2; nothing of ours
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+]
 
 ROOT = Path(__file__).parents[2]
 RECIPE = HardenedRecipe("tiny", (Stage(32, 2),), batch_size=16, averaging=0.5)
@@ -86,6 +88,8 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_tiny")
 def test_half_precision_goes_on_where_it_stopped_and_ends_in_float32(tmp_path: Path) -> None:
+    import keras  # noqa: PLC0415 - not for all who collect tests: TensorFlow takes seconds
+
     half = Computing(Precision.MIXED_FLOAT16)
     whole = fitted(tmp_path / "whole", half)
     with pytest.raises(Interrupted):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -28,11 +28,8 @@ BRIEF = {"helper_seconds": 3, "lease_seconds": 6.1}
 
 
 @pytest.fixture
-def database(settings: Settings) -> Iterator[Engine]:
-    engine = make_engine(settings)
-    upgrade(engine)
-    yield engine
-    engine.dispose()
+def database(sqlite_engine: Engine) -> Engine:
+    return sqlite_engine
 
 
 @pytest.mark.parametrize(

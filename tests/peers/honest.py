@@ -33,7 +33,7 @@ class HonestPeer:
     port: int
     calling: bytes = KNOWN
     source: str = "127.0.0.1"
-    pause: float = 0.05
+    pause: float = 0.1
     pixels: int = 4096
     stores: list[Store] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)

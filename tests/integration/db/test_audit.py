@@ -223,7 +223,7 @@ def _traffic(house: House) -> Iterator[None]:
 def test_live_traffic_is_never_reported(house: House) -> None:
     house.finished(50)
     with _traffic(house):
-        for _ in range(5):
+        for _ in range(3):
             audit = Audit(make_readers(house.engine), house.data)
             report = audit.run(digests=True)
             assert report.findings == ()

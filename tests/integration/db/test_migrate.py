@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing.pool import Pool
 
 import pytest
 from alembic import command
@@ -21,9 +22,17 @@ from db.models.receipt import Receipt
 from tests.factories.rows import entry
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_settings(request: pytest.FixtureRequest, make_settings: Callable[..., Settings]) -> Settings:
+    """Settings for each of the two databases, nothing migrated."""
+    if request.param == "sqlite":
+        return make_settings()
+    return make_settings(database_url=request.getfixturevalue("postgres_url"))
+
+
 @pytest.fixture
-def empty(ledger_settings: Settings) -> Engine:
-    engine = make_engine(ledger_settings)
+def empty(empty_settings: Settings) -> Engine:
+    engine = make_engine(empty_settings)
     yield engine
     engine.dispose()
 
@@ -141,12 +150,17 @@ def _upgrade(settings: Settings) -> None:
     check(engine)
 
 
-def test_several_upgrades_at_once_all_succeed(ledger_settings: Settings) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    with spawn.Pool(4) as pool:
-        pool.map(_upgrade, [ledger_settings] * 4)
+@pytest.fixture(scope="module")
+def four() -> Iterator[Pool]:
+    """Four processes, started once: each imports as much as a command does."""
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        yield pool
         pool.close()
         pool.join()
+
+
+def test_several_upgrades_at_once_all_succeed(empty_settings: Settings, four: Pool) -> None:
+    four.map(_upgrade, [empty_settings] * 4, chunksize=1)
 
 
 @pytest.mark.requires("postgres")

@@ -40,11 +40,15 @@ def test_every_command_can_be_loaded_and_has_help(name: str, capsys: pytest.Capt
     assert command.help
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in {"train", "evaluate", "predict"}])
-def test_no_command_but_those_that_fit_models_loads_tensorflow(name: str) -> None:
-    code = f"import sys; from cli.__main__ import load; load({name!r}); print('tensorflow' in sys.modules)"
+def test_no_command_but_those_that_fit_models_loads_tensorflow() -> None:
+    names = [name for name in COMMANDS if name not in {"train", "evaluate", "predict"}]
+    # one process for all of them: the first that loads it is named
+    code = (
+        "import sys; from cli.__main__ import load; "
+        f"print(next((name for name in {names!r} if load(name) and 'tensorflow' in sys.modules), 'none'))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "none"
 
 
 def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

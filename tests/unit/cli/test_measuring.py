@@ -10,6 +10,8 @@ from tests.factories.bundles import make_bundle, make_key, starter, write_public
 from tests.factories.collections import picture, published, write_folder, write_zip
 from training.stress import DISTORTIONS
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 
 @pytest.fixture(autouse=True)
 def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

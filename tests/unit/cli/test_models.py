@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from bundle.manifest import LITERT
 from cli.__main__ import run
 from core.settings import Settings
-from db.base import make_engine, make_sessions
-from db.migrate import upgrade
+from db.base import make_sessions
 from db.registry import NewModel, register
 from db.vocabulary import ModelOrigin
 from tests.factories.bundles import make_bundle, make_key, starter, write_public
@@ -18,7 +18,7 @@ from worker.serving import install_starter
 
 
 @pytest.fixture
-def site(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def site(settings: Settings, sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """An installation with the starter as champion, and one model of its own beside it."""
     keys = tmp_path / "keys"
     keys.mkdir()
@@ -26,10 +26,8 @@ def site(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("LUNGWATCH_DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("LUNGWATCH_TRUSTED_KEYS_DIR", str(keys))
     digest = make_bundle(settings.bundles / "own-1", version="own-1")
-    engine = make_engine(settings)
-    upgrade(engine)
     manifest = starter().manifest
-    with make_sessions(engine).begin() as session:
+    with make_sessions(sqlite_engine).begin() as session:
         install_starter(settings, session)
         register(
             session,
@@ -45,7 +43,6 @@ def site(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
                 manifest={},
             ),
         )
-    engine.dispose()
     return settings
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,14 @@ def colourful() -> Image.Image:
     return Image.fromarray(rgb)
 
 
+def announced(mode: str, columns: int, rows: int) -> bytes:
+    """A PNG whose header alone is so large: who reads on is already too late."""
+    content = bytearray(encoded(Image.new(mode, (1, 1))))
+    content[16:24] = struct.pack(">LL", columns, rows)
+    content[29:33] = struct.pack(">L", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -58,8 +68,8 @@ def colourful() -> Image.Image:
         (encoded(Image.new("RGBA", (5, 5))), Rejection.BAD_PIXEL_MODULE),
         (encoded(Image.new("1", (5, 5))), Rejection.BAD_PIXEL_MODULE),
         (encoded(colourful()), Rejection.BAD_PIXEL_MODULE),
-        (encoded(Image.new("L", (20_000, 4_000))), Rejection.OVER_BUDGET),
-        (encoded(Image.new("1", (20_000, 20_000))), Rejection.OVER_BUDGET),
+        (announced("L", 20_000, 4_000), Rejection.OVER_BUDGET),
+        (announced("1", 20_000, 20_000), Rejection.OVER_BUDGET),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

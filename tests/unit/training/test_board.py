@@ -7,6 +7,8 @@ import pytest
 from training.board import Board
 from training.errors import FitFailed
 
+pytestmark = pytest.mark.tensorflow
+
 
 def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()

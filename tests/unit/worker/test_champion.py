@@ -13,8 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from bundle.errors import BundleRefused
 from core.clock import SystemClock
 from core.settings import Settings
-from db.base import make_engine, make_sessions
-from db.migrate import upgrade
+from db.base import make_sessions
 from db.registry import NewModel, champion, install_champion_if_none, promote, register
 from db.vocabulary import ModelOrigin
 from tests.factories.bundles import make_bundle, make_key, starter, write_public
@@ -32,10 +31,8 @@ def site(make_settings: Callable[..., Settings], tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def ledger(site: Settings) -> sessionmaker[Session]:
-    engine: Engine = make_engine(site)
-    upgrade(engine)
-    return make_sessions(engine)
+def ledger(sqlite_engine: Engine) -> sessionmaker[Session]:
+    return make_sessions(sqlite_engine)
 
 
 def watch(site: Settings, ledger: sessionmaker[Session]) -> ChampionWatch:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from training import operating_point
 from training.comparison.judging import ARGMAX, judge
 from training.comparison.protocols import Fold
 from training.comparison.record import Parameters, Result
@@ -20,6 +21,12 @@ ITEMS = tuple(
 )
 LABELS = np.array([item.label == "PNEUMONIA" for item in ITEMS])
 NONE = np.empty(0, np.int64)
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How sure a lower bound is has tests of its own; here it takes seconds."""
+    monkeypatch.setattr(operating_point, "_RESAMPLES", 50)
 
 
 def result(fold: Fold) -> Result:
