@@ -138,8 +138,8 @@ class Decision(_Stored):
         return tuple(finding for finding in self.findings if finding.standing is standing)
 
     def to_json(self) -> str:
-        """Return the decision as JSON."""
-        return self.model_dump_json(indent=1)
+        """Return the decision as JSON; what a finding does not have is left out."""
+        return self.model_dump_json(indent=1, exclude_none=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:

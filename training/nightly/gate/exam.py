@@ -37,7 +37,7 @@ class FrozenTest:
     @property
     def ill(self) -> NDArray[np.bool_]:
         """Which images show pneumonia."""
-        return self.labels == 1
+        return np.equal(self.labels, 1)
 
     @property
     def numbers(self) -> NDArray[np.int64]:
@@ -128,7 +128,7 @@ class Exam:
     def in_order(self) -> Exam:
         """Return the same exam with its images in an order that depends on their values alone."""
         test, models = self.test, self.models
-        keys = [*(test.subgroups[name] for name in sorted(test.subgroups, reverse=True))]
+        keys: list[NDArray[np.bool_] | Floats] = [test.subgroups[name] for name in sorted(test.subgroups)]
         keys += [values for model in models.values() for values in (model.probabilities, model.scores)]
         order = np.lexsort((*keys, test.labels, np.array(test.patients, np.str_)))
         sorted_test = FrozenTest(
