@@ -23,6 +23,7 @@ from statistics import NormalDist
 import numpy as np
 
 from core.settings import Settings
+from training.metrics import areas, patient_counts
 from training.nightly.gate.decide import decide
 from training.nightly.gate.decision import Decision, Rule, Standing, Verdict
 from training.nightly.gate.exam import Answers, Exam, FrozenTest
@@ -204,14 +205,41 @@ def years_table(years: int, rules: Rules) -> Iterator[str]:
         )
 
 
+def level_table(nights: int, positives: int = 200, resamples: int = 150) -> Iterator[str]:
+    """Give the lines of the table that shows how well the normal law holds: equal models, AUC alone, few cases.
+
+    Either of two equal models may be the one that looks better, so both tails are counted, and halved.
+    """
+    errors = np.empty(nights)
+    for seed in range(nights):
+        rng = np.random.default_rng(7_000_000 + seed)
+        cases = Cases.draw(rng, positives)
+        first, second = cases.answers(rng, CHAMPION), cases.answers(rng, CHAMPION)
+        counts = patient_counts(int(cases.patients.max()) + 1, resamples, rng).take(cases.patients, axis=1)
+        weights = np.concatenate([np.ones((1, len(cases.test))), counts])
+        better = areas(cases.test.ill, second.scores, weights) - areas(cases.test.ill, first.scores, weights)
+        errors[seed] = better[0] / better[1:].std()
+    yield "| better by so many standard errors | share of nights | normal law |"
+    yield "|---|---|---|"
+    for reach in (1.645, 1.96, 2.576, 3.09, NormalDist().inv_cdf(1 - 0.05 / 366)):
+        beyond = int((np.abs(errors) > reach).sum())
+        yield f"| {reach:.3f} | {rate(beyond, 2 * nights)} | {100 * (1 - NormalDist().cdf(reach)):.3g} % |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="How often equal, better and worse models pass the gate.")
     parser.add_argument("--nights", type=int, default=200, help="test sets and challengers for each line")
     parser.add_argument("--years", type=int, default=3, help="years of equal challengers on one test set")
+    parser.add_argument("--levels", type=int, default=12_000, help="nights of equal challengers, AUC alone")
     parser.add_argument("--resamples", type=int, default=300, help="of patients; the gate itself takes 2,000")
     arguments = parser.parse_args()
     rules = default_rules(resamples=arguments.resamples)
-    for table in (nights_table(arguments.nights, rules), years_table(arguments.years, rules)):
+    tables = (
+        nights_table(arguments.nights, rules) if arguments.nights else (),
+        level_table(arguments.levels) if arguments.levels else (),
+        years_table(arguments.years, rules) if arguments.years else (),
+    )
+    for table in tables:
         for line in table:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()

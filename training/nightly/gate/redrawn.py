@@ -114,7 +114,9 @@ def _slopes(ill: Bools, odds: Floats, weights: Floats, line: Floats) -> Floats:
         # in place: nine tenths of the gate's time would else go into arrays that are thrown away
         share = slope * odds
         share += intercept
-        np.exp(np.negative(share, out=share), out=share)
+        with np.errstate(over="ignore"):
+            # of a slope that is steep enough the share is 0, and no mistake
+            np.exp(np.negative(share, out=share), out=share)
         share += 1
         np.reciprocal(share, out=share)
         off = ill - share
