@@ -55,7 +55,7 @@ soak: setup ## honest and hostile peers, kills and a restart for 10 minutes, eve
 conformance: setup ## bring docs/conformance.md up to date with the tables in the code
 	$(BIN)/python -m tests.tools.conformance
 
-gate-simulation: setup ## how often equal, better and worse models pass the gate (docs/gate.md); a quarter of an hour; GATE="--nights 50"
+gate-simulation: setup ## how often equal, better and worse models pass the gate (docs/gate.md); ten minutes; GATE="--nights 50"
 	$(BIN)/python -m tests.tools.gate_simulation $(GATE)
 
 starter: setup ## train the starter bundle anew; needs DATA, VERSION and KEY, the release key (docs/model-card.md)
