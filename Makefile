@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types imports unit originals bench-listener fuzz soak conformance starter lock audit clean
+.PHONY: help setup demo test lint types imports unit originals bench-listener fuzz soak conformance gate-simulation starter lock audit clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -55,6 +55,9 @@ soak: setup ## honest and hostile peers, kills and a restart for 10 minutes, eve
 
 conformance: setup ## bring docs/conformance.md up to date with the tables in the code
 	$(BIN)/python -m tests.tools.conformance
+
+gate-simulation: setup ## how often equal, better and worse models pass the gate (docs/gate.md); ten minutes; GATE="--nights 50"
+	$(BIN)/python -m tests.tools.gate_simulation $(GATE)
 
 starter: setup ## train the starter bundle anew; needs DATA, VERSION and KEY, the release key (docs/model-card.md)
 	@test -n "$(DATA)" -a -n "$(VERSION)" -a -n "$(KEY)" || { echo "say make starter DATA=chest_xray.zip VERSION=2 KEY=release_key.pem"; exit 1; }

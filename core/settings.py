@@ -44,6 +44,15 @@ class RuntimeChoice(StrEnum):
     KERAS = "keras"
 
 
+class GateMetric(StrEnum):
+    """The one figure in which a challenger must be better than the champion."""
+
+    AUC = "auc"
+    SENSITIVITY = "sensitivity"
+    SPECIFICITY = "specificity"
+    LOG_LOSS = "log_loss"
+
+
 def _split(value: object) -> object:
     """Let a list be written as ``a,b,c``."""
     if isinstance(value, str):
@@ -237,6 +246,39 @@ class Settings(BaseSettings):
     trusted_keys_dir: Path | None = Field(
         None, description="Ed25519 public keys (PEM) accepted beside the pinned release key."
     )
+
+    # gate: what a challenger must show before it takes the champion's place, docs/gate.md
+    gate_metric: GateMetric = Field(
+        GateMetric.AUC,
+        description="What it must be better in: auc, sensitivity, specificity or log_loss.",
+    )
+    gate_alpha_a_year: float = Field(
+        0.05,
+        description="Probability that within a year one that is not better is taken for one, at most.",
+        gt=0,
+        le=0.5,
+    )
+    gate_exams_a_year: int = Field(
+        366, description="Nights of a year that share it; when all are spent, nothing is promoted.", ge=1, le=366
+    )
+    gate_sensitivity_margin: float = Field(0.02, description="Loss of sensitivity that is as good.", gt=0, le=0.2)
+    gate_specificity_margin: float = Field(0.03, description="Loss of specificity that is as good.", gt=0, le=0.2)
+    gate_auc_margin: float = Field(0.005, description="Loss of AUC that is as good.", gt=0, le=0.2)
+    gate_log_loss_margin: float = Field(0.02, description="Rise of log-loss that is as good, nats.", gt=0, le=1)
+    gate_slope_low: float = Field(
+        0.67, description="Calibration slope, 1 being right: its whole interval lies above this.", gt=0, lt=1
+    )
+    gate_slope_high: float = Field(1.5, description="And below this.", gt=1, le=10)
+    gate_subgroup_margin: float = Field(
+        0.03, description="A subgroup whose whole interval shows a greater loss refuses.", gt=0, le=0.2
+    )
+    gate_subgroup_images: int = Field(
+        100,
+        description="With pneumonia (or, for specificity, without): from how many on a subgroup is looked at.",
+        ge=1,
+        le=1_000_000,
+    )
+    gate_resamples: int = Field(2000, description="Bootstrap resamples of patients.", ge=200, le=100_000)
 
     # beat
     reconcile_hour: int = Field(5, description="Local hour of the daily reconciliation.", ge=0, le=23)

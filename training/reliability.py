@@ -40,11 +40,16 @@ def log_odds(probabilities: Floats) -> Floats:
     return np.asarray(np.log(inside / (1 - inside)), np.float64)
 
 
+def log_losses(ill: NDArray[np.bool_], probabilities: Floats) -> Floats:
+    """Return what each image adds to the log-loss, in nats."""
+    inside = np.clip(probabilities, _EDGE, 1 - _EDGE)
+    return np.asarray(-np.log(np.where(ill, inside, 1 - inside)), np.float64)
+
+
 def calibration_figures(ill: NDArray[np.bool_], probabilities: Floats, weights: Floats) -> dict[str, float]:
     """Return debiased calibration error, log-loss, slope and intercept; NaN where one is undefined."""
-    inside = np.clip(probabilities, _EDGE, 1 - _EDGE)
     total = float(weights.sum())
-    lost = -np.log(np.where(ill, inside, 1 - inside))
+    lost = log_losses(ill, probabilities)
     slope, intercept = _recalibration(ill, log_odds(probabilities), weights)
     return {
         "ece_debiased": _debiased_calibration_error(ill, probabilities, weights),
@@ -93,13 +98,20 @@ def _recalibration(ill: NDArray[np.bool_], odds: Floats, weights: Floats) -> tup
     if positives in {0.0, total}:
         return float("nan"), float("nan")
     held = _logistic(np.ones((len(odds), 1)), ill, weights, odds)
+    return float(recalibration_line(ill, odds, weights)[1]), float(held[0])
+
+
+def recalibration_line(ill: NDArray[np.bool_], odds: Floats, weights: Floats) -> Floats:
+    """Return intercept and slope of the logistic regression on log-odds, both free (Cox 1958); NaN where separated.
+
+    Both classes must have weight.
+    """
     drawn = weights > 0
     well, sick = odds[drawn & ~ill], odds[drawn & ill]
     # stepping finds this out as well, in fifty steps
     if well.max() < sick.min() or sick.max() < well.min():
-        return float("nan"), float(held[0])
-    free = _logistic(np.stack([np.ones_like(odds), odds], axis=1), ill, weights, np.zeros_like(odds))
-    return float(free[-1]), float(held[0])
+        return np.full(2, np.nan)
+    return _logistic(np.stack([np.ones_like(odds), odds], axis=1), ill, weights, np.zeros_like(odds))
 
 
 def _logistic(design: Floats, ill: NDArray[np.bool_], weights: Floats, offset: Floats) -> Floats:

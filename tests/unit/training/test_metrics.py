@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from training.metrics import Scored, figures, intervals, patient_weights
+from training.metrics import Scored, areas, figures, intervals, patient_counts, patient_weights
 
 
 def scored(labels: list[int], scores: list[float], patients: list[int] | None = None) -> Scored:
@@ -71,6 +71,23 @@ def test_patients_are_drawn_whole() -> None:
         assert weights[0] == weights[1] == weights[2]
         assert weights[4] == weights[5]
         assert weights[0] + weights[3] + weights[4] == 3
+
+
+def test_patients_are_counted_as_they_are_drawn() -> None:
+    counts = patient_counts(7, 20_000, np.random.default_rng(0))
+    assert counts.shape == (20_000, 7)
+    np.testing.assert_array_equal(counts.sum(axis=1), 7)
+    # as in `patient_weights`: each a binomial of seven draws at one in seven, and the more of one the fewer of another
+    np.testing.assert_allclose(counts.mean(axis=0), 1.0, atol=0.04)
+    np.testing.assert_allclose(np.cov(counts.T), np.eye(7) - 1 / 7, atol=0.04)
+
+
+def test_areas_of_many_weightings_at_once() -> None:
+    ill, scores = np.array([True, False, True, False]), np.array([0.9, 0.4, 0.4, 0.1])
+    weights = np.array([[1, 1, 1, 1], [2, 1, 1, 0], [0, 3, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1]], np.float64)
+    # of the third: one ill, tied with three of four well
+    expected = [3.5 / 4, 2.5 / 3, 2.5 / 4, np.nan, np.nan]
+    np.testing.assert_allclose(areas(ill, scores, weights), expected)
 
 
 def test_intervals_hold_their_value_and_widen_when_images_share_patients() -> None:

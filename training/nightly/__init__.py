@@ -1,0 +1,1 @@
+"""The nightly job: retrain, examine again, and promote only what is better."""

@@ -1,0 +1,1 @@
+"""The gate: whether tonight's challenger may take the champion's place. Pure: no clock, no files, no ledger."""
