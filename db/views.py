@@ -97,7 +97,7 @@ _STANDING: Final = f"""study_revision n JOIN verdict w ON w.study_revision_id = 
 _UNANSWERED: Final = f"""NOT EXISTS (
         SELECT 1 FROM study t, {_STANDING}
         AND t.id = f.study_id AND n.study_id = t.id AND n.revision = t.revision
-        AND (f.kind = '{FlagKind.AUDIT}' OR f.raised_at <= w.read_at))"""
+        AND (f.kind = '{FlagKind.AUDIT}' OR f.raised_at <= w.read_at))"""  # noqa: S608
 
 
 def statements(dialect: str) -> list[str]:
@@ -172,7 +172,7 @@ LEFT JOIN model_version m ON m.id = p.model_version_id"""  # noqa: S608 - nothin
 def _flagged_result(dialect: str) -> str:
     now = _NOW[dialect]
     # drawn for blind review, and still without a verdict on any of its revisions
-    unread = f"NOT EXISTS (SELECT 1 FROM {_STANDING} AND n.study_id = v.study_id)"
+    unread = f"NOT EXISTS (SELECT 1 FROM {_STANDING} AND n.study_id = v.study_id)"  # noqa: S608
     blind = f"CASE WHEN v.flags LIKE '%AUDIT%' AND {unread} THEN"
     shown = sorted(BLIND_FLAGS, key=lambda kind: FLAG_PRIORITY[kind])
     words = " || ".join(f"CASE WHEN v.flags LIKE '%{kind}%' THEN '{kind},' ELSE '' END" for kind in shown)

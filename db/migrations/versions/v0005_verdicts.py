@@ -91,9 +91,7 @@ def _verdict() -> None:
         sa.UniqueConstraint("digest", name=op.f("uq_verdict_digest")),
         comment="What readers said of study revisions; append-only, held by a trigger.",
     )
-    op.create_index(
-        "ix_verdict_study_revision_id", "verdict", ["study_revision_id", "reader", "read_at"], unique=False
-    )
+    op.create_index("ix_verdict_study_revision_id", "verdict", ["study_revision_id", "reader", "read_at"], unique=False)
 
 
 def _label_verdict() -> None:
