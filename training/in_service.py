@@ -21,7 +21,7 @@ gamma intervals of Fay and Feuer (1997) for weighted sums of Poisson counts,
 which hold also where nothing was seen; the two are melded into one for the
 share (Fay, Proschan and Brittain 2015). With equal weights that is the exact
 interval of Clopper and Pearson. The patient is the unit: all that one of them
-adds to a sum counts as one event. docs/decisions/0019 has the comparison.
+adds to a sum counts as one event. docs/decisions/0019-intervals-in-service.md has the comparison.
 """
 
 from __future__ import annotations
