@@ -103,8 +103,9 @@ def _enter(ledger: Ledger, read: Table, *, dry_run: bool, skip_unknown: bool) ->
     with ledger.read() if dry_run else ledger.write() as session:
         matched = match(session, read.lines, read.sha256, account())
         problems = sorted((*read.problems, *matched.problems), key=lambda one: one.line)
-        left_out = [one for one in problems if skip_unknown and one.kind in LEAVABLE]
-        wrong = [one for one in problems if one not in left_out]
+        leavable = LEAVABLE if skip_unknown else frozenset()
+        left_out = [one for one in problems if one.kind in leavable]
+        wrong = [one for one in problems if one.kind not in leavable]
         done = Recorded(0, 0)
         if not wrong:
             done = record(session, matched.verdicts, dry_run=dry_run)
