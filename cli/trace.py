@@ -102,6 +102,13 @@ def _tell(out: Console, story: StudyStory) -> None:
         out.print("\nSettled revisions", style="bold")
         rows = [(one.revision, one.outcome, one.images, one.settled_at) for one in story.revisions]
         out.print(table(("Revision", "Outcome", "Images", "Settled"), rows))
+    if story.verdicts:
+        out.print("\nVerdicts", style="bold")
+        rows_of_verdicts = [
+            (one.read_at, one.reader, one.verdict, one.revision, not one.model_visible, one.stands, one.comment)
+            for one in story.verdicts
+        ]
+        out.print(table(("Read", "Reader", "Verdict", "Revision", "Blind", "Stands", "Comment"), rows_of_verdicts))
     out.print()
 
 

@@ -236,6 +236,11 @@ class Settings(BaseSettings):
         description="Key of the audit draw; unset means a random one, made once and kept in the data directory.",
         min_length=16,
     )
+    patient_key: SecretStr | None = Field(
+        None,
+        description="Key of patients' digests in labels; unset means a random one, made once in the data directory.",
+        min_length=16,
+    )
     store_patient_name: bool = Field(default=False, description="Keep PatientName (0010,0010) in the ledger.")
 
     # models

@@ -108,7 +108,7 @@ class Current:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A picture in the ledger; version 0 where it has no label yet."""
+    """A picture in the ledger; version 0 where it never had a label, no label where none is in force."""
 
     id: int
     version: int
@@ -174,7 +174,7 @@ def current(session: Session) -> list[Current]:
         .join(Label, Label.labelled_image_id == LabelledImage.id)
         .outerjoin(newer, and_(newer.name == DataSet.name, newer.version > DataSet.version))
         .outerjoin(later, and_(later.labelled_image_id == Label.labelled_image_id, later.version > Label.version))
-        .where(newer.id.is_(None), later.id.is_(None))
+        .where(newer.id.is_(None), later.id.is_(None), ~Label.withdrawn)
         .order_by(DataSet.name, DataSetImage.key)
     )
     return [Current(*row) for row in session.execute(query)]
@@ -269,13 +269,14 @@ def _known(session: Session, entries: Sequence[Entry]) -> dict[tuple[str, str], 
     found = {}
     for masters in _chunks(sorted({entry.master_digest for entry in entries})):
         rows = session.execute(
-            select(LabelledImage, Label.version, Label.label, Label.subgroup)
+            select(LabelledImage, Label.version, Label.label, Label.subgroup, Label.withdrawn)
             .outerjoin(Label, Label.labelled_image_id == LabelledImage.id)
             .outerjoin(later, and_(later.labelled_image_id == Label.labelled_image_id, later.version > Label.version))
             .where(LabelledImage.master_digest.in_(masters), later.id.is_(None))
         )
-        for image, version, label, subgroup in rows:
-            found[image.master_digest, image.patient_digest] = _Known(image.id, version or 0, label, subgroup)
+        for image, version, label, subgroup, withdrawn in rows:
+            said = (None, None) if withdrawn else (label, subgroup)
+            found[image.master_digest, image.patient_digest] = _Known(image.id, version or 0, *said)
     return found
 
 

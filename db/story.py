@@ -13,6 +13,7 @@ from db.models.model import ModelVersion
 from db.models.prediction import Prediction
 from db.models.receipt import Receipt, ReceiptRetry
 from db.models.study import Image, Study, StudyRevision
+from db.verdicts import VerdictRow, verdicts
 from db.vocabulary import FlagKind, Outcome, ReceiptState
 
 
@@ -116,7 +117,7 @@ class RevisionStory:
 
 @dataclass(frozen=True, slots=True)
 class StudyStory:
-    """A study from first byte to present state; `outcome` is provisional until `settled_at` is set."""
+    """A study from first byte to its last verdict; `outcome` is provisional until `settled_at` is set."""
 
     study_id: int
     study_uid: str
@@ -132,6 +133,7 @@ class StudyStory:
     images: tuple[ImageStory, ...]
     flags: tuple[FlagStory, ...]
     revisions: tuple[RevisionStory, ...]
+    verdicts: tuple[VerdictRow, ...]
 
 
 def trace(session: Session, term: str) -> tuple[StudyStory, ...]:
@@ -187,6 +189,7 @@ def _study(session: Session, study: Study) -> StudyStory:
             for flag in flags
         ),
         revisions=tuple(RevisionStory(one.revision, one.outcome, one.images, one.settled_at) for one in revisions),
+        verdicts=tuple(reversed(verdicts(session, term=study.study_uid, limit=None))),
     )
 
 

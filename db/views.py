@@ -1,8 +1,8 @@
 """The two views people and BI tools query; docs/ledger.md describes their columns.
 
 `study_result` has every study. `flagged_result` has what waits for a reader:
-studies with an open flag, and receipts that are unreadable or overdue and of
-which no study is known.
+studies with an open flag that no verdict on their present revision answers,
+and receipts that are unreadable or overdue and of which no study is known.
 
 The outcome is computed here from images and receipts, not copied from
 `study.outcome`: a study never reads NOT_SUSPECTED while an instance of it is
@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from db.vocabulary import BLIND_FLAGS, FLAG_PRIORITY, GOOD_STATES, OUTCOME_PRECEDENCE, FlagKind, Outcome
+from db.vocabulary import BLIND_FLAGS, FLAG_PRIORITY, GOOD_STATES, OUTCOME_PRECEDENCE, FlagKind, Outcome, VerdictKind
 
 # in the order they are dropped
 NAMES: Final = ("flagged_result", "study_result")
@@ -83,6 +83,21 @@ _DECIDING: Final = """FROM image i JOIN prediction p ON p.image_id = i.id
             AND (newer.image_revision > p.image_revision
                  OR (newer.image_revision = p.image_revision AND newer.id > p.id)))
         ORDER BY p.probability DESC NULLS LAST, p.id LIMIT 1"""
+
+# A verdict w on a settled revision n that says something, and that its reader did not replace by a later one:
+# `db.consensus.standing` in SQL.
+_STANDING: Final = f"""study_revision n JOIN verdict w ON w.study_revision_id = n.id
+        WHERE w.verdict <> '{VerdictKind.INDETERMINATE}' AND NOT EXISTS (
+            SELECT 1 FROM verdict later
+            WHERE later.study_revision_id = w.study_revision_id AND later.reader = w.reader
+            AND (later.read_at > w.read_at OR (later.read_at = w.read_at AND later.id > w.id)))"""  # noqa: S608
+
+# Of an open flag f: nobody said anything of the present revision since it was raised. The draw for blind review asks
+# for a verdict and nothing else, so that one serves from whenever it is.
+_UNANSWERED: Final = f"""NOT EXISTS (
+        SELECT 1 FROM study t, {_STANDING}
+        AND t.id = f.study_id AND n.study_id = t.id AND n.revision = t.revision
+        AND (f.kind = '{FlagKind.AUDIT}' OR f.raised_at <= w.read_at))"""  # noqa: S608
 
 
 def statements(dialect: str) -> list[str]:
@@ -156,7 +171,9 @@ LEFT JOIN model_version m ON m.id = p.model_version_id"""  # noqa: S608 - nothin
 
 def _flagged_result(dialect: str) -> str:
     now = _NOW[dialect]
-    blind = "CASE WHEN v.flags LIKE '%AUDIT%' THEN"
+    # drawn for blind review, and still without a verdict on any of its revisions
+    unread = f"NOT EXISTS (SELECT 1 FROM {_STANDING} AND n.study_id = v.study_id)"  # noqa: S608
+    blind = f"CASE WHEN v.flags LIKE '%AUDIT%' AND {unread} THEN"
     shown = sorted(BLIND_FLAGS, key=lambda kind: FLAG_PRIORITY[kind])
     words = " || ".join(f"CASE WHEN v.flags LIKE '%{kind}%' THEN '{kind},' ELSE '' END" for kind in shown)
     hidden = ",\n    ".join(
@@ -175,7 +192,7 @@ SELECT
     CAST(NULL AS integer) AS receipt_id
 FROM study_result v
 WHERE v.study_id IN (
-    SELECT f.study_id FROM flag f WHERE f.cleared_at IS NULL
+    SELECT f.study_id FROM flag f WHERE f.cleared_at IS NULL AND {_UNANSWERED}
     UNION SELECT r.study_id FROM receipt r
     WHERE r.state = 'PENDING' AND r.due_at < {now} AND r.study_id IS NOT NULL)
 UNION ALL

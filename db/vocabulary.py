@@ -188,3 +188,24 @@ class LabelOrigin(StrEnum):
 
     IMPORTED = "IMPORTED"
     VERDICT = "VERDICT"
+
+
+class VerdictKind(StrEnum):
+    """What a reader said of a study."""
+
+    PNEUMONIA = "PNEUMONIA"
+    NO_PNEUMONIA = "NO_PNEUMONIA"
+    OTHER_ABNORMAL = "OTHER_ABNORMAL"
+    """Abnormal, and no pneumonia."""
+    INDETERMINATE = "INDETERMINATE"
+    """The reader could not tell; whoever waits for a verdict still does."""
+    UNREADABLE = "UNREADABLE"
+    NOT_A_CHEST = "NOT_A_CHEST"
+
+
+class VerdictOrigin(StrEnum):
+    """How a verdict came into the ledger."""
+
+    COMMAND = "COMMAND"
+    FILE = "FILE"
+    PAGE = "PAGE"

@@ -23,7 +23,7 @@ from training.dataset_decoding import Decoders
 from training.dataset_files import UNREADABLE, Files, is_rubbish
 from training.dataset_items import LABELS, Item, Traits
 from training.errors import DatasetError
-from training.patients import patient_digest, patient_of, subgroup_of
+from training.patients import dicom_patient, patient_digest, patient_of, subgroup_of
 
 # what JPEG and PNG files begin with; everything else is read as DICOM
 PICTURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
@@ -248,7 +248,7 @@ class _Reader:
         patient = header.patient_id
         if patient is not None:
             # an identifier is never kept: messages name patients
-            patient = patient_digest(f"{header.issuer_of_patient_id or ''}\\{patient}")
+            patient = patient_digest(dicom_patient(patient, header.issuer_of_patient_id))
         return _Known(header.sop_instance_uid, patient, _traits(header))
 
 

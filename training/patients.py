@@ -76,6 +76,11 @@ def subgroup_of(stem: str) -> str | None:
     return "bacterial" if found["kind"] == "bacteria" else "viral"
 
 
+def dicom_patient(patient_id: str, issuer: str | None) -> str:
+    """Name a patient by (0010,0020) and the issuer of it: one number of two hospitals is two patients."""
+    return f"{issuer or ''}\\{patient_id}"
+
+
 def patient_digest(patient: str, key: bytes = PUBLIC_KEY) -> str:
     """Return the keyed digest a bundle remembers a patient by, 16 hexadecimal digits."""
     return hmac.new(key, b"digest:" + patient.encode(), hashlib.sha256).hexdigest()[:_DIGEST_CHARACTERS]

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import secrets
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.errors import Misconfigured
-from core.files import make_directories, sync_directory
 from core.settings import Settings
+from core.site_key import site_key
 from db.base import database_now
 from db.models.flag import Flag
 from db.models.study import Study
 from db.vocabulary import BLIND_FLAGS, FLAG_PRIORITY, FlagKind
 
 KEY_FILE: Final = "audit.key"
-_KEY_BYTES: Final = 32
 # where a study stands in the list that has no place of its own there: among those that were flagged for their score
 _STANDS_AMONG: Final = tuple(
     FLAG_PRIORITY[kind] for kind in (FlagKind.SUSPECTED, FlagKind.NO_RESULT, FlagKind.UNCERTAIN)
@@ -33,8 +27,6 @@ _STANDS_AMONG: Final = tuple(
 def audit_key(settings: Settings) -> bytes:
     """Return the key of the draw: the configured one, else this installation's, made if there is none.
 
-    Safe from many processes at once: they all get the one that was first.
-
     Raises
     ------
     Misconfigured
@@ -42,42 +34,7 @@ def audit_key(settings: Settings) -> bytes:
     """
     if settings.audit_key is not None:
         return settings.audit_key.get_secret_value().encode()
-    path = settings.data_dir / KEY_FILE
-    try:
-        try:
-            text = path.read_text("ascii")
-        except FileNotFoundError:
-            _make_key(path)
-            text = path.read_text("ascii")
-        key = bytes.fromhex(text)
-    except OSError as error:
-        message = (
-            f"the key of the audit draw, {path}, cannot be used ({error.strerror}): give it to the user that workers "
-            "run as, or set LUNGWATCH_AUDIT_KEY"
-        )
-        raise Misconfigured(message) from None
-    except ValueError:
-        key = b""
-    if len(key) != _KEY_BYTES:
-        raise Misconfigured(f"{path} holds no key of the audit draw: put it back from a backup, or delete it")
-    return key
-
-
-def _make_key(path: Path) -> None:
-    """Write a new key under its name whole and only where there is none: a link, unlike a rename, replaces nothing."""
-    make_directories(path.parent)
-    temporary = path.with_name(f".{KEY_FILE}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(secrets.token_hex(_KEY_BYTES) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        with suppress(FileExistsError):
-            path.hardlink_to(temporary)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_directory(path.parent)
+    return site_key(settings.data_dir / KEY_FILE, "the audit draw", "LUNGWATCH_AUDIT_KEY")
 
 
 def draw_for_audit(session: Session, study: Study, settings: Settings, key: bytes) -> None:

@@ -1,12 +1,13 @@
 """Every table, for migrations and tests that need the whole metadata."""
 
 from db.models.commitment import Commitment
-from db.models.dataset import DataSet, DataSetImage, Label, LabelledImage
+from db.models.dataset import DataSet, DataSetImage, Label, LabelledImage, LabelVerdict
 from db.models.flag import Flag
 from db.models.model import Champion, Heartbeat, ModelVersion
 from db.models.prediction import Prediction
 from db.models.receipt import Receipt, ReceiptRetry
 from db.models.study import Image, Study, StudyRevision
+from db.models.verdict import Verdict
 
 __all__ = [
     "Champion",
@@ -17,6 +18,7 @@ __all__ = [
     "Heartbeat",
     "Image",
     "Label",
+    "LabelVerdict",
     "LabelledImage",
     "ModelVersion",
     "Prediction",
@@ -24,4 +26,5 @@ __all__ = [
     "ReceiptRetry",
     "Study",
     "StudyRevision",
+    "Verdict",
 ]

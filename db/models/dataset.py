@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, Text, Words, vocabulary_check
@@ -69,7 +69,7 @@ class DataSetImage(Base):
 
 
 class Label(Base):
-    """What an image is said to be; the highest version is in force."""
+    """What an image is said to be; the highest version is in force, unless that one withdraws the label."""
 
     __tablename__ = "label"
     __table_args__ = (
@@ -78,7 +78,7 @@ class Label(Base):
         vocabulary_check("origin", LabelOrigin),
         CheckConstraint("origin <> 'IMPORTED' OR data_set_id IS NOT NULL", name="imported_from"),
         Index("ix_label_data_set_id", "data_set_id"),
-        {"comment": "Labels of images; the highest version is in force; append-only."},
+        {"comment": "Labels of images; the highest version is in force; append-only, held by a trigger."},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -89,3 +89,21 @@ class Label(Base):
     origin: Mapped[LabelOrigin] = mapped_column(Words(LabelOrigin))
     data_set_id: Mapped[int | None] = mapped_column(ForeignKey("data_set.id"), comment="IMPORTED: the data set.")
     made_at: Mapped[datetime]
+    withdrawn: Mapped[bool] = mapped_column(
+        default=False, server_default=false(), comment="The verdicts no longer say it; no label is in force."
+    )
+
+
+class LabelVerdict(Base):
+    """One verdict that a label of origin VERDICT was made from."""
+
+    __tablename__ = "label_verdict"
+    __table_args__ = (
+        UniqueConstraint("label_id", "verdict_id"),
+        Index("ix_label_verdict_verdict_id", "verdict_id"),
+        {"comment": "Which verdicts a label was made from; append-only, held by a trigger."},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    label_id: Mapped[int] = mapped_column(ForeignKey("label.id"))
+    verdict_id: Mapped[int] = mapped_column(ForeignKey("verdict.id"))

@@ -21,9 +21,20 @@ from db.models.flag import Flag
 from db.models.model import Heartbeat, ModelVersion
 from db.models.prediction import Prediction
 from db.models.receipt import Receipt
-from db.models.study import Image, Study
+from db.models.study import Image, Study, StudyRevision
+from db.models.verdict import Verdict
 from db.receipts import NewReceipt
-from db.vocabulary import FLAG_PRIORITY, FlagKind, ModelOrigin, Outcome, ProcessKind, ReceiptState, Urgency
+from db.vocabulary import (
+    FLAG_PRIORITY,
+    FlagKind,
+    ModelOrigin,
+    Outcome,
+    ProcessKind,
+    ReceiptState,
+    Urgency,
+    VerdictKind,
+    VerdictOrigin,
+)
 
 _session: ContextVar[Session] = ContextVar("session")
 
@@ -183,6 +194,36 @@ class FlagFactory(RowFactory):
     kind = FlagKind.SUSPECTED
     priority = factory.LazyAttribute(lambda row: FLAG_PRIORITY[row.kind])
     raised_at = factory.LazyFunction(lambda: ago(30))
+
+
+class StudyRevisionFactory(RowFactory):
+    class Meta:
+        model = StudyRevision
+        exclude = ("study",)
+
+    study = factory.SubFactory(StudyFactory)
+    study_id = factory.LazyAttribute(lambda row: row.study.id)
+    revision = factory.LazyAttribute(lambda row: row.study.revision)
+    outcome = Outcome.NOT_SUSPECTED
+    settled_at = factory.LazyFunction(lambda: ago(200))
+    images = 1
+
+
+class VerdictFactory(RowFactory):
+    class Meta:
+        model = Verdict
+        exclude = ("study_revision",)
+
+    study_revision = factory.SubFactory(StudyRevisionFactory)
+    study_revision_id = factory.LazyAttribute(lambda row: row.study_revision.id)
+    reader = "reader a"
+    read_at = factory.LazyFunction(lambda: ago(10))
+    verdict = VerdictKind.PNEUMONIA
+    model_visible = True
+    origin = VerdictOrigin.COMMAND
+    entered_by = "somebody"
+    recorded_at = factory.LazyFunction(lambda: ago(5))
+    digest = factory.Sequence(lambda number: digest(f"verdict {number}"))
 
 
 class HeartbeatFactory(RowFactory):

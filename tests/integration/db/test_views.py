@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from db.base import make_readers, make_sessions
+from db.consensus import Reading, standing
 from db.queries import ResultRow, flagged_count, result, results
-from db.vocabulary import FLAG_PRIORITY, FlagKind, Outcome, ReceiptState
+from db.vocabulary import FLAG_PRIORITY, FlagKind, Outcome, ReceiptState, VerdictKind
 from tests.factories.rows import (
     FlagFactory,
     ImageFactory,
@@ -18,9 +21,13 @@ from tests.factories.rows import (
     PredictionFactory,
     ReceiptFactory,
     StudyFactory,
+    StudyRevisionFactory,
+    VerdictFactory,
     ago,
     rows_in,
 )
+
+BASE = ago(100)
 
 
 @pytest.fixture
@@ -285,3 +292,106 @@ def test_the_views_answer_plain_sql(session: Session) -> None:
         text("SELECT accession_number, outcome, flags FROM flagged_result WHERE flags LIKE '%SUSPECTED%'")
     ).one()
     assert tuple(row) == ("A77", "NO_RESULT", "SUSPECTED")
+
+
+def _read(revision: object, kind: VerdictKind, seconds_ago: float = 10, reader: str = "a") -> None:
+    VerdictFactory(study_revision=revision, verdict=kind, read_at=ago(seconds_ago), reader=reader)
+
+
+def test_a_verdict_takes_a_study_out_of_the_list_unless_its_reader_could_not_tell(session: Session) -> None:
+    revisions = {}
+    for kind in VerdictKind:
+        revisions[kind] = StudyRevisionFactory()
+        FlagFactory(study_id=revisions[kind].study_id)
+        assert _flagged(session, revisions[kind].study_id) is not None
+        _read(revisions[kind], kind)
+    assert [row.study_id for row in results(session, flagged=True)] == [revisions[VerdictKind.INDETERMINATE].study_id]
+    assert flagged_count(session) == 1
+    # it stays in the other view, flags and all: nothing is cleared
+    assert all(row.flags == ("SUSPECTED",) for row in results(session))
+
+
+def test_a_study_comes_back_where_a_verdict_is_taken_back_or_something_changed(session: Session) -> None:
+    study = StudyFactory()
+    FlagFactory(study=study)
+    revision = StudyRevisionFactory(study=study)
+    _read(revision, VerdictKind.PNEUMONIA)
+    assert _flagged(session, study.id) is None
+    _read(revision, VerdictKind.INDETERMINATE, seconds_ago=5)
+    assert _flagged(session, study.id) is not None
+    _read(revision, VerdictKind.NO_PNEUMONIA, reader="b")
+    assert _flagged(session, study.id) is None
+    study.revision = 2
+    session.flush()
+    assert _flagged(session, study.id) is not None
+    _read(StudyRevisionFactory(study=study), VerdictKind.NO_PNEUMONIA)
+    assert _flagged(session, study.id) is None
+
+
+def test_what_was_flagged_after_the_reading_waits_for_another(session: Session) -> None:
+    study = StudyFactory()
+    FlagFactory(study=study)
+    revision = StudyRevisionFactory(study=study)
+    _read(revision, VerdictKind.NO_PNEUMONIA)
+    FlagFactory(study=study, kind=FlagKind.CONFLICT, raised_at=ago(1))
+    row = _flagged(session, study.id)
+    assert row is not None
+    assert row.flags == ("SUSPECTED", "CONFLICT")
+    _read(revision, VerdictKind.NO_PNEUMONIA, seconds_ago=0)
+    assert _flagged(session, study.id) is None
+    # an instance that is overdue shows whatever was said of the others
+    ReceiptFactory(study_id=study.id, overdue=True)
+    assert _flagged(session, study.id) is not None
+
+
+def test_a_drawn_study_is_shown_blind_until_a_verdict_stands(session: Session) -> None:
+    study = StudyFactory()
+    ImageFactory(study=study, outcome=Outcome.SUSPECTED)
+    for kind in (FlagKind.SUSPECTED, FlagKind.AUDIT):
+        FlagFactory(study=study, kind=kind)
+    first = StudyRevisionFactory(study=study)
+    _read(first, VerdictKind.INDETERMINATE)
+    row = _flagged(session, study.id)
+    assert row is not None
+    assert (row.outcome, row.flags) == (None, ("AUDIT",))
+    # a late image before anybody could tell: still blind
+    study.revision = 2
+    session.flush()
+    row = _flagged(session, study.id)
+    assert row is not None
+    assert (row.outcome, row.revision) == (None, 2)
+    # another reader could, on the revision before: there is nothing to hide any more, and the new one is to be read
+    _read(first, VerdictKind.PNEUMONIA, reader="b")
+    row = _flagged(session, study.id)
+    assert row is not None
+    assert (row.outcome, row.flags) == (Outcome.SUSPECTED, ("SUSPECTED", "AUDIT"))
+
+
+def test_the_draw_asks_for_a_verdict_from_whenever_it_is(session: Session) -> None:
+    study = StudyFactory()
+    FlagFactory(study=study, kind=FlagKind.AUDIT)
+    _read(StudyRevisionFactory(study=study), VerdictKind.NO_PNEUMONIA, seconds_ago=10_000)
+    assert _flagged(session, study.id) is None
+
+
+def test_the_view_and_the_consensus_rule_agree_on_what_stands(session: Session) -> None:
+    dice = random.Random(5)
+    expected = {}
+    for _ in range(150):
+        study = StudyFactory()
+        FlagFactory(study=study, raised_at=ago(1000))
+        revision = StudyRevisionFactory(study=study)
+        readings = []
+        for _ in range(dice.randrange(5)):
+            hours = dice.randrange(3)
+            one = VerdictFactory(
+                study_revision=revision,
+                reader=dice.choice("ab"),
+                read_at=BASE + timedelta(seconds=hours),
+                verdict=dice.choice([VerdictKind.INDETERMINATE, VerdictKind.PNEUMONIA]),
+            )
+            readings.append(Reading(one.id, one.reader, one.read_at, one.verdict, one.model_visible))
+        expected[study.id] = all(one.verdict is VerdictKind.INDETERMINATE for one in standing(readings))
+    waiting = {row.study_id for row in results(session, flagged=True, limit=None)}
+    assert {study: study in waiting for study in expected} == expected
+    assert 20 < len(waiting) < 130
