@@ -31,6 +31,9 @@ class Declared:
         Bits of a sample.
     signed : bool
         Whether samples are two's complement; JPEG and JPEG-LS know none.
+    regular : bool
+        JPEG 2000: whether image and tiles begin at the origin of the reference grid and each of its points is a
+        sample, so that one may say where the samples of a lower resolution lie.
     """
 
     rows: int
@@ -39,6 +42,7 @@ class Declared:
     precision: int
     process: int = 0
     signed: bool = False
+    regular: bool = True
 
 
 def damaged(what: str) -> RejectedInput:
@@ -118,36 +122,50 @@ def read_jpeg_2000(code: bytes | memoryview) -> Declared:
 
     References
     ----------
-    ISO/IEC 15444-1 annexes A.4.2 (SOT) and A.5.1 (SIZ).
+    ISO/IEC 15444-1 annexes A.4.2 (SOT), A.5.1 (SIZ) and B.3 (number of tiles).
     """
     if len(code) < 42 or bytes(code[:4]) != b"\xff\x4f\xff\x51":  # noqa: PLR2004 - SOC and SIZ of one component
         raise damaged("does not begin with a JPEG 2000 main header")
     right, bottom, left, top = struct.unpack_from(">4L", code, 8)
     (components,) = struct.unpack_from(">H", code, 40)
-    if len(code) < 43:  # noqa: PLR2004 - Ssiz of the first component
+    if len(code) < 45:  # noqa: PLR2004 - Ssiz, XRsiz, YRsiz of the first component
         raise damaged("does not begin with a JPEG 2000 main header")
-    depth = code[42]
+    depth, *steps = code[42:45]
     if right <= left or bottom <= top:
         raise damaged("declares an empty image")
-    _check_tile_parts(code)
-    return Declared(bottom - top, right - left, components, (depth & 0x7F) + 1, signed=bool(depth & 0x80))
+    tile_width, tile_height, tile_left, tile_top = struct.unpack_from(">4L", code, 24)
+    if not tile_width or not tile_height:
+        raise damaged("declares empty tiles")
+    tiles = -((tile_left - right) // tile_width) * -((tile_top - bottom) // tile_height)
+    _check_tile_parts(code, tiles)
+    return Declared(
+        bottom - top,
+        right - left,
+        components,
+        (depth & 0x7F) + 1,
+        signed=bool(depth & 0x80),
+        regular=steps == [1, 1] and not any((left, top, tile_left, tile_top)),
+    )
 
 
-def _check_tile_parts(code: bytes | memoryview) -> None:
-    position = 2
+def _check_tile_parts(code: bytes | memoryview, tiles: int) -> None:
+    position, seen = 2, set[int]()
     for _ in range(_MAXIMUM_SEGMENTS * 10):
         if position + 2 > len(code) or code[position] != _MARKERS:
             break
         marker = code[position + 1]
         if marker == 0xD9:  # noqa: PLR2004 - EOC
+            if len(seen) < tiles:
+                raise damaged(f"has {len(seen)} of {tiles} tiles")
             return
         if position + 4 > len(code):
             break
         (length,) = struct.unpack_from(">H", code, position + 2)
         if marker == 0x90 and position + 12 <= len(code):  # noqa: PLR2004 - SOT
-            (part,) = struct.unpack_from(">L", code, position + 6)
+            tile, part = struct.unpack_from(">HL", code, position + 4)
+            seen.add(tile)
             if part == 0:  # the last tile part, up to the end of the stream
-                if _ends(code):
+                if _ends(code) and len(seen) == tiles:
                     return
                 break
             if part < 12:  # noqa: PLR2004 - a tile part is at least its own header

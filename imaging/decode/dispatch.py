@@ -15,9 +15,12 @@ from imaging.decode.jpeg_2000 import decode_htj2k, decode_jpeg_2000
 from imaging.decode.jpeg_ls import decode_jpeg_ls
 from imaging.decode.module import PixelModule, check_budget, read_pixel_module
 from imaging.decode.native import decode_native
+from imaging.decode.reduced import Reduced, reduced_jpeg, reduced_jpeg_2000
 from imaging.decode.rle import decode_rle
+from imaging.elements import number
 from imaging.header import Header
 from imaging.reasons import Rejection
+from imaging.sampling import FULL, Sampling
 
 Decoder = Callable[[bytes, PixelModule], NDArray[np.integer]]
 
@@ -36,6 +39,17 @@ _DECODERS: Final[dict[str, Decoder]] = {
     syntax.HTJ2K_LOSSLESS: decode_htj2k,
     syntax.HTJ2K_LOSSLESS_RPCL: decode_htj2k,
     syntax.HTJ2K: decode_htj2k,
+}
+
+
+# Streams that hold smaller images of themselves.
+_REDUCED: Final[dict[str, Callable[[bytes, PixelModule], Reduced | None]]] = {
+    syntax.JPEG_BASELINE: reduced_jpeg,
+    syntax.JPEG_2000_LOSSLESS: reduced_jpeg_2000,
+    syntax.JPEG_2000: reduced_jpeg_2000,
+    syntax.HTJ2K_LOSSLESS: reduced_jpeg_2000,
+    syntax.HTJ2K_LOSSLESS_RPCL: reduced_jpeg_2000,
+    syntax.HTJ2K: reduced_jpeg_2000,
 }
 
 
@@ -66,6 +80,36 @@ def decode(
         ``NO_PIXEL_DATA``, ``BAD_PIXEL_MODULE``, ``OVER_BUDGET``,
         ``TRUNCATED``, ``DECODE_FAILED`` or ``TRANSFER_SYNTAX``.
     """
+    decoder, module, value = _open(header, content, maximum_decoded_bytes)
+    return module, decoder(value, module)
+
+
+def decode_reduced(
+    header: Header, content: bytes | memoryview, maximum_decoded_bytes: int
+) -> tuple[PixelModule, NDArray[np.integer], Sampling]:
+    """Decode as much of an image as its master needs; parameters and errors as `decode`.
+
+    Returns
+    -------
+    module : PixelModule
+        What the values are; rows and columns are the whole image's.
+    stored : ndarray of uint8, uint16 or int16
+        Stored values, of all pixels or fewer.
+    sampling : Sampling
+        Of which pixels.
+    """
+    decoder, module, value = _open(header, content, maximum_decoded_bytes)
+    reduced = _REDUCED.get(header.transfer_syntax_uid)
+    # a mean of padding and picture, or of values and overlays, is neither
+    averages = number(header.dataset, "PixelPaddingValue") is None and not module.has_overlay_bits and not module.shift
+    found = reduced(value, module) if reduced is not None and averages else None
+    stored, sampling = found or (decoder(value, module), FULL)
+    return module, stored, sampling
+
+
+def _open(
+    header: Header, content: bytes | memoryview, maximum_decoded_bytes: int
+) -> tuple[Decoder, PixelModule, bytes]:
     if header.pixels is None or not any(length for _, length in header.pixels.fragments):
         raise RejectedInput(Rejection.NO_PIXEL_DATA, "the image has no pixel data")
     decoder = _DECODERS.get(header.transfer_syntax_uid)
@@ -76,4 +120,4 @@ def decode(
     # one frame may be cut into several fragments (PS3.5 A.4); native pixel data stay where they are
     pieces = [content[start : start + length] for start, length in header.pixels.fragments]
     value = b"".join(pieces) if header.pixels.encapsulated else pieces[0]
-    return module, decoder(value, module)  # type: ignore[arg-type] # frombuffer and slices take a memoryview too
+    return decoder, module, value  # type: ignore[return-value] # frombuffer and slices take a memoryview too
