@@ -38,7 +38,7 @@ _PNG_LEVEL: Final = 1
 _BAND_ROWS: Final = 64
 # How much larger than the master an image stays whose blocks are averaged before the filter: a mean of blocks is less
 # sharp than the filter, and twice the size is where that is no longer seen.
-_OVERSAMPLING: Final = 2
+OVERSAMPLING: Final = 2
 
 T = TypeVar("T", bound=np.generic)
 
@@ -88,7 +88,7 @@ def shrink(
     # half up, in integers: round() would go to even, and floats differ between machines
     size = [max(1, (2 * side * LONGEST_SIDE + longest) // (2 * longest)) for side in (columns, rows)]
     factor = 1
-    while max(stored.shape) // (2 * factor) >= _OVERSAMPLING * LONGEST_SIDE:
+    while max(stored.shape) // (2 * factor) >= OVERSAMPLING * LONGEST_SIDE:
         factor *= 2
     plane, sampling = _mean_of_blocks(stored, render, factor), sampling.coarser(factor)
     left, right, lower = sampling.of(0), sampling.of(columns), sampling.of(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
@@ -12,10 +12,11 @@ from core import transfer_syntaxes as syntax
 from core.errors import RejectedInput
 from imaging.decode import jpeg
 from imaging.decode.jpeg_2000 import decode_htj2k, decode_jpeg_2000
+from imaging.decode.jpeg_2000_reduced import reduced_jpeg_2000
 from imaging.decode.jpeg_ls import decode_jpeg_ls
+from imaging.decode.jpeg_reduced import reduced_jpeg
 from imaging.decode.module import PixelModule, check_budget, read_pixel_module
 from imaging.decode.native import decode_native
-from imaging.decode.reduced import Reduced, reduced_jpeg, reduced_jpeg_2000
 from imaging.decode.rle import decode_rle
 from imaging.elements import number
 from imaging.header import Header
@@ -43,7 +44,7 @@ _DECODERS: Final[dict[str, Decoder]] = {
 
 
 # Streams that hold smaller images of themselves.
-_REDUCED: Final[dict[str, Callable[[bytes, PixelModule], Reduced | None]]] = {
+_REDUCED: Final[dict[str, Callable[[bytes, PixelModule], Iterator[tuple[NDArray[np.integer], Sampling]]]]] = {
     syntax.JPEG_BASELINE: reduced_jpeg,
     syntax.JPEG_2000_LOSSLESS: reduced_jpeg_2000,
     syntax.JPEG_2000: reduced_jpeg_2000,
@@ -84,27 +85,30 @@ def decode(
     return module, decoder(value, module)
 
 
-def decode_reduced(
-    header: Header, content: bytes | memoryview, maximum_decoded_bytes: int
-) -> tuple[PixelModule, NDArray[np.integer], Sampling]:
-    """Decode as much of an image as its master needs; parameters and errors as `decode`.
+def decodings(
+    header: Header, content: bytes | memoryview, maximum_decoded_bytes: int, *, every_pixel: bool = False
+) -> Iterator[tuple[PixelModule, NDArray[np.integer], Sampling]]:
+    """Decode an image at each resolution that is enough for a master, or with `every_pixel` only in full.
 
-    Returns
-    -------
+    Parameters and errors are those of `decode`.
+
+    Yields
+    ------
     module : PixelModule
         What the values are; rows and columns are the whole image's.
     stored : ndarray of uint8, uint16 or int16
-        Stored values, of all pixels or fewer.
+        Stored values; of the fewest pixels first, in the end of all.
     sampling : Sampling
         Of which pixels.
     """
     decoder, module, value = _open(header, content, maximum_decoded_bytes)
     reduced = _REDUCED.get(header.transfer_syntax_uid)
-    # a mean of padding and picture, or of values and overlays, is neither
-    averages = number(header.dataset, "PixelPaddingValue") is None and not module.has_overlay_bits and not module.shift
-    found = reduced(value, module) if reduced is not None and averages else None
-    stored, sampling = found or (decoder(value, module), FULL)
-    return module, stored, sampling
+    # a mean of picture and padding, or of words with overlays in them, is neither
+    means = number(header.dataset, "PixelPaddingValue") is None and not module.has_overlay_bits and not module.shift
+    if reduced is not None and means and not every_pixel:
+        for stored, sampling in reduced(value, module):
+            yield module, stored, sampling
+    yield module, decoder(value, module), FULL
 
 
 def _open(
