@@ -33,9 +33,6 @@ HIGH_PERCENTILE: Final = 99.5
 _DISPLAY_BITS: Final = 8
 _BAND_ROWS: Final = 64
 _SOME_ROWS: Final = 16
-_BEND_ROWS: Final = 4
-# share of a sample's difference from its neighbour that is taken for the spread of its pixels, for each pixel between
-_BEND_SPREAD: Final = 0.09
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,42 +132,6 @@ def build_rendering(
     table = np.rint(np.clip(shown, 0.0, 1.0) * FULL_SCALE).astype(np.uint16)
     table[padding] = 0
     return Rendering(table)
-
-
-def bend(rendering: Rendering, stored: NDArray[np.integer], module: PixelModule, step: int) -> float:
-    """Estimate by how much rendering what a decoder averaged misses the average of what it would have rendered.
-
-    Nothing where the table is straight; most where a narrow window cuts off
-    values that lie close to its ends, or a VOI LUT is steep and bent. The
-    spread of the pixels that a sample stands for is guessed from how far the
-    sample is from its neighbours; the guess was set against full decodes (0018).
-
-    Parameters
-    ----------
-    stored : ndarray of uint8, uint16 or int16, shape (rows, columns)
-        Samples at reduced resolution.
-    step : int
-        Pixels from one to the next.
-
-    Returns
-    -------
-    float
-        Root mean square over the image, grey levels of 255.
-    """
-    half = len(rendering.table) // 2 if module.signed else 0
-    table = np.roll(rendering.table, half).astype(np.float32) / 257
-    values = stored[::_BEND_ROWS].astype(np.int32) + half
-    below = stored[1::_BEND_ROWS].astype(np.int32) + half
-    rows = min(len(values), len(below))
-    centre = values[:rows, :-1]
-    aside, down = np.abs(np.diff(values[:rows], axis=1)), np.abs(below[:rows, :-1] - centre)
-    spread = np.rint(np.maximum(aside, down) * (step * _BEND_SPREAD)).astype(np.int32)
-    low, high = centre - spread, centre + spread
-    # a spread that no stored value could have had bends nothing
-    within = (low >= 0) & (high < len(table))
-    low, centre, high = low[within], centre[within], high[within]
-    missed = (table[low] + table[high]) / 2 - table[centre]
-    return float(np.sqrt(np.sum(missed**2, dtype=np.float64) / max(1, within.size)))
 
 
 def stored_values(module: PixelModule) -> NDArray[np.int64]:
