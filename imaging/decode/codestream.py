@@ -34,6 +34,8 @@ class Declared:
     regular : bool
         JPEG 2000: whether image and tiles begin at the origin of the reference grid and each of its points is a
         sample, so that one may say where the samples of a lower resolution lie.
+    missing_tiles : int
+        JPEG 2000: tiles that the image's size asks for and the stream does not have.
     """
 
     rows: int
@@ -43,6 +45,7 @@ class Declared:
     process: int = 0
     signed: bool = False
     regular: bool = True
+    missing_tiles: int = 0
 
 
 def damaged(what: str) -> RejectedInput:
@@ -58,6 +61,7 @@ def check(declared: Declared, module: PixelModule) -> None:
     RejectedInput
         ``BAD_PIXEL_MODULE`` unless they agree; it is never decoded then, so
         a small stream cannot claim memory the header's budget did not grant.
+        ``DECODE_FAILED`` if tiles of the image are missing: decoders leave them black.
     """
     if (declared.rows, declared.columns) != (module.rows, module.columns):
         raise RejectedInput(
@@ -72,6 +76,8 @@ def check(declared: Declared, module: PixelModule) -> None:
             Rejection.BAD_PIXEL_MODULE,
             f"the code stream has {declared.precision} bits a sample, the header allocates {module.bits_allocated}",
         )
+    if declared.missing_tiles:
+        raise damaged(f"lacks {declared.missing_tiles} of its tiles")
 
 
 def _ends(code: bytes | memoryview) -> bool:
@@ -137,7 +143,7 @@ def read_jpeg_2000(code: bytes | memoryview) -> Declared:
     if not tile_width or not tile_height:
         raise damaged("declares empty tiles")
     tiles = -((tile_left - right) // tile_width) * -((tile_top - bottom) // tile_height)
-    _check_tile_parts(code, tiles)
+    found = _tiles(code)
     return Declared(
         bottom - top,
         right - left,
@@ -145,19 +151,19 @@ def read_jpeg_2000(code: bytes | memoryview) -> Declared:
         (depth & 0x7F) + 1,
         signed=bool(depth & 0x80),
         regular=steps == [1, 1] and not any((left, top, tile_left, tile_top)),
+        missing_tiles=max(0, tiles - found),
     )
 
 
-def _check_tile_parts(code: bytes | memoryview, tiles: int) -> None:
+def _tiles(code: bytes | memoryview) -> int:
+    """Count the tiles of a code stream whose tile parts are all there."""
     position, seen = 2, set[int]()
     for _ in range(_MAXIMUM_SEGMENTS * 10):
         if position + 2 > len(code) or code[position] != _MARKERS:
             break
         marker = code[position + 1]
         if marker == 0xD9:  # noqa: PLR2004 - EOC
-            if len(seen) < tiles:
-                raise damaged(f"has {len(seen)} of {tiles} tiles")
-            return
+            return len(seen)
         if position + 4 > len(code):
             break
         (length,) = struct.unpack_from(">H", code, position + 2)
@@ -165,8 +171,8 @@ def _check_tile_parts(code: bytes | memoryview, tiles: int) -> None:
             tile, part = struct.unpack_from(">HL", code, position + 4)
             seen.add(tile)
             if part == 0:  # the last tile part, up to the end of the stream
-                if _ends(code) and len(seen) == tiles:
-                    return
+                if _ends(code):
+                    return len(seen)
                 break
             if part < 12:  # noqa: PLR2004 - a tile part is at least its own header
                 break

@@ -85,7 +85,7 @@ def test_a_missing_tile_is_no_grey_tile() -> None:
     code = by_pillow(picture, tile_size=(512, 512))
     start = code.rindex(b"\xff\x90")
     (length,) = struct.unpack_from(">L", code, start + 6)
-    with pytest.raises(RejectedInput, match="5 of 6 tiles"):
+    with pytest.raises(RejectedInput, match="lacks 1 of its tiles"):
         list(reduced_jpeg_2000(code[:start] + code[start + length :], module(picture.shape, 16)))
 
 
