@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types imports unit originals bench-listener fuzz soak conformance gate-simulation starter lock audit clean
+.PHONY: help setup demo test lint types imports unit originals bench-listener bench-worker fuzz soak conformance gate-simulation starter lock audit clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -47,6 +47,16 @@ originals: setup ## all public originals on every set-up, with kills; needs LUNG
 bench-listener: setup ## our listener beside pynetdicom, storescp, Orthanc and the floor; ten to twelve minutes on a quiet machine
 	$(BIN)/python -m bench.listener $(BENCH)
 
+# pydicom's decoders stay outside the environment: pydicom would use them everywhere
+PLUGINS := .bench-plugins
+
+$(PLUGINS)/.installed: requirements/bench.txt | setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target $(PLUGINS) --requirement $<
+	@touch $@
+
+bench-worker: setup $(PLUGINS)/.installed ## our decoding beside pydicom's, each transfer syntax; four minutes on a quiet machine
+	$(BIN)/python -m bench.worker --plugins $(PLUGINS) $(BENCH)
+
 fuzz: setup ## mutated sessions against the listener for 10 minutes; FUZZ="--minutes 30 --seed 5", FUZZ="--replay FILE"
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
@@ -69,9 +79,10 @@ lock: ## resolve the requirements anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --extra postgres --extra train --output-file requirements/train.txt
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --extra postgres --extra train --extra gpu --output-file requirements/gpu.txt
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --extra postgres --extra train --extra dev --output-file requirements/dev.txt
+	uv pip compile requirements/bench.in --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements/bench.txt
 
 audit: setup ## known vulnerabilities in the locked requirements
 	$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements/runtime.txt
 
 clean: ## remove what setup and the tests made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) $(PLUGINS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

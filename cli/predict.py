@@ -22,7 +22,7 @@ from core.errors import ExitCode, Misconfigured, RejectedInput, TransientFailure
 from core.settings import Settings
 from core.settings import load as load_settings
 from db.vocabulary import Outcome
-from imaging.eight_bit import TO_SIXTEEN_BIT, grey_from_picture
+from imaging.eight_bit import grey_from_picture, to_sixteen_bit
 from imaging.heatmap import render
 from imaging.instance import read_instance
 from imaging.master import load_master, quality, shrink
@@ -184,7 +184,7 @@ def _classify(file: Path, model: LoadedModel, settings: Settings, masters: Path,
 
 def _picture(file: Path, model: LoadedModel, settings: Settings, *, heatmaps: bool) -> Row:
     grey = grey_from_picture(file)
-    master = shrink(grey.astype("uint16") * TO_SIXTEEN_BIT)
+    master = shrink(grey, to_sixteen_bit)
     marks = (Annotation.UNKNOWN_AGE, Annotation.UNKNOWN_VIEW, Annotation.UNKNOWN_BODY_PART)
     decision, drawn = _decide(master, quality(master, min(grey.shape)), model, settings, heatmaps=heatmaps)
     return _row(file, decision, marks, drawn)

@@ -94,4 +94,9 @@ def master_from_picture(source: Path | bytes) -> NDArray[np.uint16]:
     ndarray of uint16, shape (rows, columns)
         Longest side at most 512.
     """
-    return shrink(grey_from_picture(source).astype(np.uint16) * np.uint16(TO_SIXTEEN_BIT))
+    return shrink(grey_from_picture(source), to_sixteen_bit)
+
+
+def to_sixteen_bit(grey: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Spread 8-bit grey over 16 bits: 255 becomes 65535."""
+    return grey.astype(np.uint16) * np.uint16(TO_SIXTEEN_BIT)

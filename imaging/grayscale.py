@@ -9,7 +9,7 @@ parameter of the pipeline, which makes it what `pixels_digest` hashes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +32,7 @@ HIGH_PERCENTILE: Final = 99.5
 # Up to this depth stored values are taken for grey as it was shown, like the 8-bit pictures models are trained on.
 _DISPLAY_BITS: Final = 8
 _BAND_ROWS: Final = 64
+_SOME_ROWS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,13 @@ class Rendering:
         return grey
 
 
-def render(stored: NDArray[np.integer], module: PixelModule, dataset: Dataset) -> tuple[NDArray[np.uint16], str]:
-    """Render an image.
+def render(stored: NDArray[np.integer], module: PixelModule, dataset: Dataset) -> Rendering:
+    """Find out how an image is rendered.
 
     Parameters
     ----------
     stored : ndarray of uint8, uint16 or int16, shape (rows, columns)
-        As `imaging.decode.dispatch.decode` returns them.
+        As `imaging.decode.dispatch` returns them.
     module : PixelModule
         Likewise.
     dataset : Dataset
@@ -70,10 +71,8 @@ def render(stored: NDArray[np.integer], module: PixelModule, dataset: Dataset) -
 
     Returns
     -------
-    grey : ndarray of uint16, shape (rows, columns)
-        0 black to 65535 white; pixel padding is black.
-    pixels_digest : str
-        SHA-256 of stored values and pipeline, 64 hexadecimal digits.
+    Rendering
+        Pixel padding comes out black.
 
     Raises
     ------
@@ -82,27 +81,37 @@ def render(stored: NDArray[np.integer], module: PixelModule, dataset: Dataset) -
         after the pipeline; ``BAD_PIXEL_MODULE`` or ``BAD_HEADER`` for
         parameters that make no sense.
     """
-    histogram = _histogram(stored, module)
     padding = _padding(dataset, module)
-    counted = np.where(padding, 0, histogram)
-    if np.count_nonzero(counted) <= 1:
-        raise RejectedInput(Rejection.BLANK, "every pixel of the image has the same value")
-    rendering = build_rendering(module, dataset, counted, padding)
-    seen = rendering.table[counted > 0]
-    if seen.min() == seen.max():
-        raise RejectedInput(Rejection.BLANK, "the window of the image shows nothing of its values")
-    return rendering.apply(stored), _digest(stored, rendering)
+
+    def counted(pixels: NDArray[np.integer]) -> NDArray[np.int64]:
+        return np.where(padding, 0, _histogram(pixels, module))
+
+    rendering = build_rendering(module, dataset, lambda: counted(stored), padding)
+    # some rows of an image that shows something nearly always show something: seldom are all of them counted
+    if not _shows(rendering, counted(stored[::_SOME_ROWS])):
+        everything = counted(stored)
+        if np.count_nonzero(everything) <= 1:
+            raise RejectedInput(Rejection.BLANK, "every pixel of the image has the same value")
+        if not _shows(rendering, everything):
+            raise RejectedInput(Rejection.BLANK, "the window of the image shows nothing of its values")
+    return rendering
+
+
+def _shows(rendering: Rendering, histogram: NDArray[np.int64]) -> bool:
+    seen = rendering.table[histogram > 0]
+    return bool(seen.size and seen.min() != seen.max())
 
 
 def build_rendering(
-    module: PixelModule, dataset: Dataset, histogram: NDArray[np.integer], padding: NDArray[np.bool_]
+    module: PixelModule, dataset: Dataset, histogram: Callable[[], NDArray[np.int64]], padding: NDArray[np.bool_]
 ) -> Rendering:
     """Compute the pipeline for every stored value.
 
     Parameters
     ----------
-    histogram : ndarray of int, shape (2**bits_stored,)
-        How often each value occurs outside of padding; for the percentiles.
+    histogram : callable
+        Counts how often each value occurs outside of padding, shape (2**bits_stored,); called only if percentiles
+        are needed.
     padding : ndarray of bool, shape (2**bits_stored,)
         Which values are padding.
 
@@ -117,7 +126,7 @@ def build_rendering(
         if is_identity and module.bits_stored <= _DISPLAY_BITS and not module.signed:
             shown = values / ((1 << module.bits_stored) - 1)
         else:
-            shown = _stretch(values, histogram)
+            shown = _stretch(values, histogram())
     if _is_inverted(module, dataset):
         shown = 1.0 - shown
     table = np.rint(np.clip(shown, 0.0, 1.0) * FULL_SCALE).astype(np.uint16)
@@ -206,6 +215,8 @@ def _first_lut(dataset: Dataset, keyword: str, *, signed: bool) -> LookupTable |
 
 def _stretch(values: NDArray[np.float64], histogram: NDArray[np.integer]) -> NDArray[np.float64]:
     """Map the span between two percentiles of the pixels that are no padding onto 0 to 1."""
+    if np.count_nonzero(histogram) <= 1:
+        raise RejectedInput(Rejection.BLANK, "every pixel of the image has the same value")
     order = np.argsort(values, kind="stable")
     share = np.cumsum(histogram[order]) / histogram.sum()
     low, high = (
@@ -228,9 +239,12 @@ def _is_inverted(module: PixelModule, dataset: Dataset) -> bool:
     return module.monochrome1 or text(dataset, "PresentationLUTShape").strip().upper() == "INVERSE"
 
 
-def _digest(stored: NDArray[np.integer], rendering: Rendering) -> str:
+def pixels_digest(stored: NDArray[np.integer], rendering: Rendering) -> str:
+    """Return the SHA-256 of stored values and pipeline, 64 hexadecimal digits; `stored` holds every pixel."""
     digest = hashlib.sha256(f"lungwatch pixels {stored.shape} {stored.dtype.kind}\n".encode())
     digest.update(rendering.table.astype("<u2").tobytes())
     # 8 bits in 16-bit words are the same pixels as 8 bits in bytes
-    digest.update(np.ascontiguousarray(stored, "<u2" if stored.dtype.kind == "u" else "<i2").data)
+    words = "<u2" if stored.dtype.kind == "u" else "<i2"
+    for start in range(0, len(stored), _BAND_ROWS):
+        digest.update(np.ascontiguousarray(stored[start : start + _BAND_ROWS], words).data)
     return digest.hexdigest()

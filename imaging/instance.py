@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import mmap
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import RejectedInput, TransientFailure
-from imaging.decode.dispatch import decode
-from imaging.grayscale import render
+from imaging.develop import develop, timed
 from imaging.header import attributes, read_header
-from imaging.master import quality, save_master, shrink
+from imaging.master import quality, save_master
 from imaging.reading import Attributes, MasterReference, Reading
 from imaging.reasons import Rejection
 from imaging.scope import ScopeDecision, ScopeRules, decide_scope
@@ -37,11 +35,14 @@ class ReadingRules:
         The header budget, bytes of stored values.
     keep_patient_name : bool
         Whether `Attributes.patient_name` is filled.
+    every_pixel : bool
+        Decode all of an image, also where its master needs less: for `MasterReference.pixels_digest`.
     """
 
     scope: ScopeRules | None
     maximum_decoded_bytes: int
     keep_patient_name: bool = False
+    every_pixel: bool = False
 
 
 def read_instance(
@@ -74,7 +75,7 @@ def read_instance(
     reading = Reading(attributes=None, seconds=seconds)
     try:
         with _mapped(path) as content:
-            with _timed(seconds, "header"):
+            with timed(seconds, "header"):
                 header = read_header(content)
                 view = read_view(header.dataset).word
                 known = attributes(header, view, keep_patient_name=rules.keep_patient_name)
@@ -85,31 +86,16 @@ def read_instance(
                 reading = replace(reading, annotations=decision.annotations)
             if decision.reason is not None:
                 return replace(reading, out_of_scope=decision.reason)
-            with _timed(seconds, "decode"):
-                module, stored = decode(header, content, rules.maximum_decoded_bytes)
-            with _timed(seconds, "grayscale"):
-                grey, pixels_digest = render(stored, module, header.dataset)
-                # a view into the map must not outlive it
-                del stored
-            with _timed(seconds, "master"):
-                master = shrink(grey)
+            image = develop(header, content, rules.maximum_decoded_bytes, seconds, every_pixel=rules.every_pixel)
+            with timed(seconds, "master"):
                 reference = MasterReference(
-                    digest=save_master(masters, master),
-                    pixels_digest=pixels_digest,
-                    quality=quality(master, min(module.rows, module.columns)),
+                    digest=save_master(masters, image.master),
+                    pixels_digest=image.pixels_digest,
+                    quality=quality(image.master, image.shorter_side),
                 )
             return replace(reading, master=reference)
     except RejectedInput as error:
         return replace(reading, rejected=Rejection(error.reason), detail=error.detail)
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        seconds[step] = round(time.perf_counter() - start, 6)
 
 
 @contextmanager

@@ -16,8 +16,9 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from PIL import Image
 from core.errors import TransientFailure
 from core.files import write_durably
 from imaging.reading import Quality
+from imaging.sampling import FULL, Sampling
 
 LONGEST_SIDE: Final = 512
 # white, in every 16-bit grey there is here
@@ -33,45 +35,101 @@ FULL_SCALE: Final = 65535
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # Noise does not compress: level 1 gives files a few per cent larger in a fifth of the time.
 _PNG_LEVEL: Final = 1
-_BAND_ROWS: Final = 256
+_BAND_ROWS: Final = 64
+# How much larger than the master an image stays whose blocks are averaged before the filter: a mean of blocks is less
+# sharp than the filter, and twice the size is where that is no longer seen.
+OVERSAMPLING: Final = 2
+
+T = TypeVar("T", bound=np.generic)
 
 
 class MissingMaster(TransientFailure):
     """A master is not in the masters directory, or not as it was written; reading its instance again makes it anew."""
 
 
-def shrink(grey: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Make the master of a rendered image.
+def shrink(
+    stored: NDArray[T],
+    render: Callable[[NDArray[T]], NDArray[np.uint16]] | None = None,
+    sampling: Sampling = FULL,
+    shape: tuple[int, int] | None = None,
+) -> NDArray[np.uint16]:
+    """Make the master of an image.
 
     Parameters
     ----------
-    grey : ndarray of uint16, shape (rows, columns)
-        0 black to 65535 white.
+    stored : ndarray, shape (rows, columns)
+        The image, or what was decoded of it at reduced resolution.
+    render : callable, optional
+        Makes grey, uint16, 0 black to 65535 white, of some rows of `stored`; which holds grey already if there is
+        none. Rendering comes before averaging: the mean of what a window clips is not what the window makes of the
+        mean.
+    sampling : Sampling
+        Which pixels of the image `stored` holds.
+    shape : (int, int), optional
+        Rows and columns of the image, where `stored` holds less.
 
     Returns
     -------
     ndarray of uint16
-        `grey` itself where its longest side is at most 512; else a copy
+        The rendered image itself where its longest side is at most 512; else a copy
         shrunk by an anti-aliased Lanczos filter, overshoot cut off.
+
+    Notes
+    -----
+    Blocks of 2 x 2, 4 x 4 ... pixels are averaged first, as long as the longest side stays twice the master's: the
+    filter then takes a fifth of the time, and the image is never held as floats at full size
+    (docs/decisions/0018-reduced-decoding.md).
     """
-    rows, columns = grey.shape
+    render = render or _as_it_is
+    rows, columns = shape or stored.shape
     longest = max(rows, columns)
     if longest <= LONGEST_SIDE:
-        return grey
+        return render(stored)
     # half up, in integers: round() would go to even, and floats differ between machines
     size = [max(1, (2 * side * LONGEST_SIDE + longest) // (2 * longest)) for side in (columns, rows)]
-    # Pillow shrinks rows first, then columns. Doing the first in bands gives the same numbers without ever
-    # holding the whole image as floats: an image at the budget's limit would otherwise take 2 GB.
-    narrow = np.empty((rows, size[0]), np.float32)
-    for start in range(0, rows, _BAND_ROWS):
-        band = grey[start : start + _BAND_ROWS].astype(np.float32)
-        narrow[start : start + len(band)] = _lanczos(band, size[0], len(band))
-    rounded: NDArray[np.float32] = np.rint(_lanczos(narrow, *size))
+    factor = 1
+    while max(stored.shape) // (2 * factor) >= OVERSAMPLING * LONGEST_SIDE:
+        factor *= 2
+    plane, sampling = _mean_of_blocks(stored, render, factor), sampling.coarser(factor)
+    left, right, lower = sampling.of(0), sampling.of(columns), sampling.of(rows)
+    if right > plane.shape[1] or lower > plane.shape[0]:
+        # the first sample of a reduced image lies on its first pixel: the last one ends before the image does
+        plane = np.pad(plane, (0, 1), mode="edge")
+    box = (left, left, right, lower)
+    shrunk = Image.fromarray(plane).resize((size[0], size[1]), Image.Resampling.LANCZOS, box)
+    rounded: NDArray[np.float32] = np.rint(np.asarray(shrunk, dtype=np.float32))
     return rounded.clip(0, FULL_SCALE).astype(np.uint16)
 
 
-def _lanczos(plane: NDArray[np.float32], columns: int, rows: int) -> NDArray[np.float32]:
-    return np.asarray(Image.fromarray(plane).resize((columns, rows), Image.Resampling.LANCZOS), dtype=np.float32)
+def _as_it_is(grey: NDArray[Any]) -> NDArray[np.uint16]:
+    return grey
+
+
+def _mean_of_blocks(
+    stored: NDArray[T], render: Callable[[NDArray[T]], NDArray[np.uint16]], factor: int
+) -> NDArray[np.float32]:
+    """Render and average blocks of `factor` x `factor` pixels, exactly; the last of odd rows and columns counts twice.
+
+    In bands that fit the processor's cache, so that the rendered image is never held at full size.
+    """
+    rows, columns = stored.shape
+    plane = np.empty((-(-rows // factor), -(-columns // factor)), np.float32)
+    height = max(1, _BAND_ROWS // factor)
+    for start in range(0, len(plane), height):
+        band = render(stored[start * factor : (start + height) * factor])
+        lacking = (-band.shape[0] % factor, -band.shape[1] % factor)
+        if any(lacking):
+            band = np.pad(band, ((0, lacking[0]), (0, lacking[1])), mode="edge")
+        # 2**16 values of 16 bits fit into a sum of 32 bits, more than the largest side asks for
+        total = band[::factor].astype(np.uint32)
+        for row in range(1, factor):
+            total += band[row::factor]
+        block = total[:, ::factor]
+        for column in range(1, factor):
+            block = block + total[:, column::factor]
+        means = plane[start : start + len(block)]
+        np.multiply(block, np.float32(1 / factor**2), out=means, dtype=np.float32, casting="unsafe")
+    return plane
 
 
 def quality(master: NDArray[np.uint16], shorter_side: int) -> Quality:

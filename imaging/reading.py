@@ -63,13 +63,13 @@ class MasterReference:
     ----------
     digest : str
         SHA-256 of the master's pixels and shape; names the file.
-    pixels_digest : str
+    pixels_digest : str or None
         SHA-256 over decoded stored values and every parameter of the grayscale pipeline: equal
-        across lossless transfer syntaxes of one image.
+        across lossless transfer syntaxes of one image. None where not every pixel was decoded.
     """
 
     digest: str
-    pixels_digest: str
+    pixels_digest: str | None
     quality: Quality
 
 

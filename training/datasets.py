@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import RejectedInput
-from imaging.eight_bit import TO_SIXTEEN_BIT, grey_from_picture
+from imaging.eight_bit import grey_from_picture, to_sixteen_bit
 from imaging.instance import ReadingRules
 from imaging.master import shrink
 from training import dataset_folders, dataset_table
@@ -83,7 +83,7 @@ class Dataset:
         try:
             if self._decode is None or content.startswith(dataset_table.PICTURES):
                 grey = grey_from_picture(content)
-                (rows, columns), master = grey.shape, shrink(grey.astype(np.uint16) * np.uint16(TO_SIXTEEN_BIT))
+                (rows, columns), master = grey.shape, shrink(grey, to_sixteen_bit)
             else:
                 rows, columns, master = self._decode(item.path)
         except RejectedInput as error:

@@ -51,8 +51,8 @@ from worker.backoff import backoff
 from worker.classify import judge, prepare, score
 from worker.lanes import Lanes
 from worker.read import Reader
-from worker.record import delivered, known_already, record
-from worker.resolve import Resolution, resolve
+from worker.record import known_already, record, resolved
+from worker.resolve import Resolution
 from worker.serving import Serving
 from worker.stages import AttemptFailed, HostFailed, Judgement, KnownAlready, Prepared, Read
 from worker.store import store
@@ -232,8 +232,7 @@ class Journey:
         if attributes is None:
             return False
         known = self._write(lambda session: rows.find_instance(session, attributes.sop_instance_uid))
-        before = None if known is None else rows.in_force(*known)
-        resolution = resolve(before, delivered(prepared.read, attributes, prepared.input_digest))
+        resolution = resolved(known, prepared.read, attributes, prepared.input_digest)
         return resolution in {Resolution.FIRST, Resolution.REPLACE}
 
     def _classify(self, images: list[Prepared], serving: Serving) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core import failpoints
 from core.errors import TransientFailure
 from core.settings import Settings
-from core.spool import place
+from core.spool import Entry, place
 from db.claims import Claim, LeaseLost, start_attempt
 from imaging.instance import ReadingRules
 from imaging.reading import Reading
@@ -19,8 +19,8 @@ from imaging.reasons import Rejection
 from worker import rows
 from worker.decode_protocol import Ask, Request
 from worker.helpers import HelperFailed, Helpers
-from worker.record import nature
-from worker.resolve import is_duplicate, needs_pixels
+from worker.record import delivered, nature, pixels
+from worker.resolve import Compared, Pixels, is_duplicate, needs_every_pixel, needs_pixels
 from worker.stages import AttemptFailed, HostFailed, KnownAlready, Read
 
 # a header takes milliseconds; of a file that may have ended workers, no more is asked
@@ -106,7 +106,48 @@ class Reader:
             seen = self._ask(claim, replace(rules, scope=None))
             if seen.master is not None:
                 reading = replace(reading, master=seen.master)
-        return Read(claim, reading, dataset_sha256)
+        return self._compare(Read(claim, reading, dataset_sha256), rules)
+
+    def _compare(self, read: Read, rules: ReadingRules) -> Read:
+        """Decode this delivery, and the one in force, in full, if only that can tell whether they are the same."""
+        attributes, master = read.reading.attributes, read.reading.master
+        if attributes is None or master is None:
+            return read
+        with self._sessions.begin() as session:
+            found = rows.find_instance(session, attributes.sop_instance_uid)
+            if found is None or not needs_every_pixel(rows.in_force(*found), delivered(read, attributes)):
+                return read
+            first, sha256 = rows.in_force(*found).pixels, found[0].receipt_sha256
+            files = rows.files_in_force(session, found[0])
+        rules = replace(rules, scope=None, every_pixel=True)
+        if first.decoded is None:
+            first = self._in_full(files, sha256, rules) or first
+        if first.decoded is not None and master.pixels_digest is None:
+            seen = self._ask(read.claim, rules)
+            if seen.master is None:
+                # damaged where the smaller image did not show it
+                return replace(read, reading=seen)
+            master = seen.master
+        return replace(read, compared=Compared(sha256, first, pixels(master)))
+
+    def _in_full(self, files: list[tuple[str, Entry, bool]], sha256: str, rules: ReadingRules) -> Pixels | None:
+        """Decode the file in force; None if it is gone or cannot be decoded any more."""
+        for listener, entry, stored in files:
+            path = place(self._data, listener, entry, stored=stored)
+            if not path.exists():
+                continue
+            request = Request(Ask.FINGERPRINT, str(path), sha256, str(self._settings.masters.resolve()), rules)
+            try:
+                if self._helpers.ask(request).reading is not None:
+                    # not the bytes that were acknowledged
+                    continue
+                reading = self._helpers.ask(replace(request, ask=Ask.READ)).reading
+            except HelperFailed:
+                # it was decoded once; this delivery is not to blame
+                continue
+            if reading is not None and reading.master is not None:
+                return pixels(reading.master)
+        return None
 
     def _ask(self, claim: Claim, rules: ReadingRules) -> Reading:
         reading = self._helpers.ask(self._request(Ask.READ, claim, rules)).reading

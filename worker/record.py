@@ -7,7 +7,7 @@ commits, and the other's writes are rolled back whole (promise 4).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -22,12 +22,12 @@ from db.models.study import Image, Study
 from db.settling import reopen
 from db.studies import lock_or_create_study, recompute_outcome, widen
 from db.vocabulary import FlagKind, Outcome, ReceiptState
-from imaging.reading import Attributes, Reading
+from imaging.reading import Attributes, MasterReference, Reading
 from imaging.reasons import ScopeReason
 from worker import rows
 from worker.decide import RaisedFlag
 from worker.flags import raise_flag, replace_image_flags
-from worker.resolve import COMES_INTO_FORCE, Delivered, Nature, Pixels, Resolution, resolve
+from worker.resolve import COMES_INTO_FORCE, Delivered, Nature, Pixels, Resolution, needs_every_pixel, resolve
 from worker.stages import Judgement, KnownAlready, Read
 
 try:
@@ -89,7 +89,7 @@ def record(
         return ReceiptState.QUARANTINED
     study = lock_or_create_study(session, study_uid=attributes.study_uid, received_at=claim.received_at)
     known = rows.lock_image(session, attributes.sop_instance_uid, study)
-    resolution = resolve(None if known is None else rows.in_force(*known), delivered(read, attributes, input_digest))
+    resolution = resolved(known, read, attributes, input_digest)
     image, home = known or (rows.new_image(session, study, attributes, claim.sha256), study)
     case = _Case(read, attributes, study, image, home, resolution)
     conflict = _conflict(case) if resolution is Resolution.CONFLICT else None
@@ -103,6 +103,26 @@ def record(
     return state
 
 
+def resolved(
+    known: tuple[Image, Study] | None, read: Read, attributes: Attributes, input_digest: str | None = None
+) -> Resolution:
+    """Decide what a delivery is to what the ledger holds.
+
+    Raises
+    ------
+    TransientFailure
+        If another delivery came into force since the two were compared, or must be compared.
+    """
+    found, brought = None if known is None else rows.in_force(*known), delivered(read, attributes, input_digest)
+    compared = read.compared
+    if known is None or found is None or not needs_every_pixel(found, brought):
+        return resolve(found, brought)
+    if compared is None or compared.in_force_sha256 != known[0].receipt_sha256:
+        message = "the instance changed in the ledger while it was read; it will be read again"
+        raise TransientFailure(message)
+    return resolve(replace(found, pixels=compared.first), replace(brought, pixels=compared.second))
+
+
 def delivered(read: Read, attributes: Attributes, input_digest: str | None = None) -> Delivered:
     """Describe a delivery for `worker.resolve`."""
     master = read.reading.master
@@ -111,13 +131,18 @@ def delivered(read: Read, attributes: Attributes, input_digest: str | None = Non
         sop_class_uid=attributes.sop_class_uid,
         nature=nature(read.reading),
         dataset_sha256=read.dataset_sha256,
-        pixels=Pixels(
-            None if master is None else master.digest,
-            None if master is None else master.pixels_digest,
-            input_digest,
-        ),
+        pixels=pixels(master, input_digest),
         is_image=read.reading.out_of_scope is not ScopeReason.NOT_AN_IMAGE,
         put_back=read.claim.put_back,
+    )
+
+
+def pixels(master: MasterReference | None, input_digest: str | None = None) -> Pixels:
+    """Say what is known of a delivery's pixels."""
+    return (
+        Pixels(model_input=input_digest)
+        if master is None
+        else Pixels(master.digest, master.pixels_digest, input_digest)
     )
 
 
@@ -208,6 +233,9 @@ def _revise_header(session: Session, study: Study, image: Image, read: Read) -> 
     digests = image.master_digest, image.input_digest
     _take_over(image, read)
     image.master_digest, image.input_digest = digests
+    if read.compared is not None:
+        # what the full decode of this file gave
+        image.pixels_digest = read.compared.second.decoded
     if out_of_scope is not None:
         image.outcome, image.reason = Outcome.OUT_OF_SCOPE, out_of_scope
         replace_image_flags(session, study, image, ())

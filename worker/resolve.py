@@ -63,6 +63,24 @@ class Pixels:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """Two deliveries of one instance, decoded in full because what was decoded of them cannot tell them apart.
+
+    Attributes
+    ----------
+    in_force_sha256 : str
+        Digest of the file that was in force when they were compared.
+    first, second : Pixels
+        What was in force, and what came now. Where the first's file is gone, what the ledger holds of it and what
+        was decoded of the second in the same way.
+    """
+
+    in_force_sha256: str
+    first: Pixels
+    second: Pixels
+
+
+@dataclass(frozen=True, slots=True)
 class InForce:
     """What the ledger holds for one SOP instance."""
 
@@ -124,6 +142,20 @@ def needs_pixels(in_force: InForce | None, nature: Nature) -> bool:
     under a corrected header may do that; another object under a reused UID may not.
     """
     return nature is Nature.OUT_OF_SCOPE and in_force is not None and in_force.pixels.known
+
+
+def needs_every_pixel(in_force: InForce | None, delivered: Delivered) -> bool:
+    """Whether only a full decode can tell if two deliveries of one study's instance show the same image.
+
+    A master made at reduced resolution may be the same for pixels that are not, and differs between transfer
+    syntaxes for pixels that are the same. The same bytes need no proof.
+    """
+    if in_force is None or in_force.study_uid != delivered.study_uid:
+        return False
+    if in_force.dataset_sha256 is not None and in_force.dataset_sha256 == delivered.dataset_sha256:
+        return False
+    sides = (in_force.pixels, delivered.pixels)
+    return all(side.known for side in sides) and any(side.decoded is None for side in sides)
 
 
 def resolve(in_force: InForce | None, delivered: Delivered) -> Resolution:

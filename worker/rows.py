@@ -9,6 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import TransientFailure
+from core.spool import Entry
+from db.models.receipt import Receipt
 from db.models.study import Image, Study
 from db.studies import find_image, lock_or_create_image, lock_study
 from imaging.reading import Attributes
@@ -56,6 +58,16 @@ def find_instance(session: Session, sop_instance_uid: str) -> tuple[Image, Study
         select(Image, Study).join(Study, Study.id == Image.study_id).where(Image.sop_instance_uid == sop_instance_uid)
     ).first()
     return None if found is None else (found[0], found[1])
+
+
+def files_in_force(session: Session, image: Image) -> list[tuple[str, Entry, bool]]:
+    """Return where the bytes in force for an instance were received: listener, entry, whether it was stored."""
+    found = session.execute(
+        select(Receipt.listener, Receipt.entry, Receipt.stored_at)
+        .where(Receipt.sha256 == image.receipt_sha256)
+        .order_by(Receipt.id)
+    )
+    return [(listener, Entry.parse(entry), stored_at is not None) for listener, entry, stored_at in found]
 
 
 def in_force(image: Image, study: Study) -> InForce:

@@ -11,15 +11,20 @@ from db.claims import Claim
 from imaging.reading import Attributes, MasterReference, Reading
 from imaging.reasons import Rejection
 from worker.decide import Decision, DecisionRules
+from worker.resolve import Compared
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a helper found out about one receipt's file."""
+    """What a helper found out about one receipt's file.
+
+    `compared` is there where the instance was known and a full decode had to tell what it is to the first.
+    """
 
     claim: Claim
     reading: Reading
     dataset_sha256: str | None
+    compared: Compared | None = None
 
 
 @dataclass(frozen=True, slots=True)

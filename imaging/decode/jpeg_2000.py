@@ -37,7 +37,7 @@ def decode_htj2k(code: bytes, module: PixelModule) -> NDArray[np.integer]:
 
 
 def _decode(code: bytes, module: PixelModule, library: Callable[[bytes], Any]) -> NDArray[np.integer]:
-    stream = _unboxed(code)
+    stream = unboxed(code)
     declared = read_jpeg_2000(stream)
     check(declared, module)
     with _unraised() as swallowed:
@@ -67,7 +67,7 @@ def _unraised() -> Iterator[list[type[BaseException]]]:
         sys.unraisablehook = before
 
 
-def _unboxed(code: bytes) -> bytes:
+def unboxed(code: bytes) -> bytes:
     """Return the code stream of a JP2 file: not allowed in DICOM (PS3.5 A.4.4) but met."""
     if not code.startswith(_BOX_SIGNATURE):
         return code

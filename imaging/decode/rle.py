@@ -26,11 +26,12 @@ def decode_rle(code: bytes, module: PixelModule) -> NDArray[np.integer]:
         sample, lie in order within the frame, and each holds exactly one
         byte a pixel.
     """
-    segments = _segments(code, module.bits_allocated // 8)
-    raw = np.zeros((module.rows, module.columns), module.container.newbyteorder("="))
-    for segment in segments:
-        plane = _plane(segment, module)
-        raw = plane if len(segments) == 1 else (raw << np.uint16(8)) | plane
+    first, *others = (_plane(segment, module) for segment in _segments(code, module.bits_allocated // 8))
+    raw: NDArray[np.unsignedinteger] = first.astype(module.container.newbyteorder("="), copy=False)
+    for plane in others:
+        # in place: a new array for each step would cost more than the decoder
+        raw <<= np.uint16(8)
+        raw |= plane
     if module.shift:
         raw = raw >> raw.dtype.type(module.shift)
     return to_stored_values(raw, module, module.bits_stored)

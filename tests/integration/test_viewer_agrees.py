@@ -26,7 +26,7 @@ def compare(folder: Path, dataset: Dataset, option: str) -> int:
     content = source.read_bytes()
     header = read_header(content)
     module, stored = decode(header, content, 1 << 24)
-    grey, _ = render(stored, module, header.dataset)
+    grey = render(stored, module, header.dataset).apply(stored)
     return int(np.abs(np.asarray(Image.open(picture)).astype(int) - grey).max())
 
 

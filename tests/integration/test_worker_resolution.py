@@ -129,6 +129,56 @@ def test_another_lossless_syntax_is_a_header_revision(worker: Bench) -> None:
     assert worker.runtime.images == 1
 
 
+def large(name: str, picture: NDArray[np.uint16], syntax: uid.UID, **plan: object) -> Dataset:
+    """An image that is decoded at reduced resolution where its syntax allows."""
+    return objects.phantom(name, picture=picture, syntax=syntax, **plan)
+
+
+def test_images_decoded_at_reduced_resolution_are_compared_in_full(worker: Bench) -> None:
+    picture = objects.gradient(1000, 1300)
+    worker.deliver(large("one", picture, uid.HTJ2KLossless))
+    worker.run()
+    assert worker.images()[0].pixels_digest is None
+    corrected = large("one", picture, uid.HTJ2KLossless)
+    corrected.AccessionNumber = "CORRECTED"
+    receipts = [worker.deliver(corrected), worker.deliver(large("one", picture, uid.RLELossless))]
+    worker.run()
+    assert [worker.receipt(receipt).state for receipt in receipts] == [ReceiptState.HEADER_REVISION] * 2
+    assert worker.images()[0].pixels_digest is not None
+    assert worker.runtime.images == 1
+    assert len(worker.images()) == 1
+
+
+def test_a_difference_that_a_smaller_image_does_not_show_is_a_conflict(worker: Bench) -> None:
+    picture = objects.gradient(1000, 1300)
+    first = large("fine", picture, uid.HTJ2KLossless)
+    worker.deliver(first)
+    worker.run()
+    master = worker.images()[0].master_digest
+    other = picture.copy()
+    # in the finest levels alone: what their filters leave of it is rounded away
+    other[501, 501] += 1
+    second = worker.deliver(large("fine", other, uid.HTJ2KLossless))
+    worker.run()
+    assert worker.receipt(second).state is ReceiptState.CONFLICT
+    assert worker.images()[0].master_digest == master
+    assert ("CONFLICT", "PIXELS") in worker.open_flags()
+
+
+def test_where_the_first_file_is_gone_the_input_decides(worker: Bench) -> None:
+    picture = objects.gradient(1000, 1300)
+    worker.deliver(large("gone", picture, uid.HTJ2KLossless))
+    worker.run()
+    for path in (worker.settings.data_dir.resolve() / "stored").rglob("*.dcm"):
+        path.unlink()
+    corrected = large("gone", picture, uid.HTJ2KLossless)
+    corrected.AccessionNumber = "CORRECTED"
+    same, other = worker.deliver(corrected), worker.deliver(large("gone", picture + np.uint16(1), uid.HTJ2KLossless))
+    worker.run()
+    assert worker.receipt(same).state is ReceiptState.HEADER_REVISION
+    assert worker.receipt(other).state is ReceiptState.CONFLICT
+
+
 def test_a_corrected_body_part_takes_the_image_out_of_scope(worker: Bench) -> None:
     worker.deliver(objects.phantom("hand"))
     worker.run()

@@ -11,7 +11,7 @@ from pydicom import Dataset
 
 from core.errors import RejectedInput
 from imaging.decode.module import PixelModule
-from imaging.grayscale import render
+from imaging.grayscale import pixels_digest, render
 from imaging.reasons import Rejection
 
 
@@ -36,7 +36,8 @@ def lut(first: int, *entries: int, bits: int = 16) -> Dataset:
 def grey(values: list[int], dataset: Dataset, pixels: PixelModule | None = None) -> list[int]:
     pixels = pixels or module()
     kind: Any = np.int16 if pixels.signed else (np.uint8 if pixels.bits_allocated == 8 else np.uint16)
-    result: list[int] = render(np.array([values], kind), pixels, dataset)[0][0].tolist()
+    stored = np.array([values], kind)
+    result: list[int] = render(stored, pixels, dataset).apply(stored)[0].tolist()
     return result
 
 
@@ -172,7 +173,8 @@ def test_a_slope_of_zero_is_refused() -> None:
 
 def test_the_digest_covers_pixels_and_pipeline() -> None:
     def digest(values: list[int], **elements: Any) -> str:
-        return render(np.array([values], np.uint16), module(), header(**elements))[1]
+        stored = np.array([values], np.uint16)
+        return pixels_digest(stored, render(stored, module(), header(**elements)))
 
     assert digest([1, 2], **FULL) == digest([1, 2], **FULL, PresentationLUTShape="IDENTITY")
     assert digest([1, 2], **FULL) != digest([1, 3], **FULL)

@@ -3,7 +3,17 @@ from __future__ import annotations
 import pytest
 
 from db.vocabulary import Outcome
-from worker.resolve import Delivered, InForce, Nature, Pixels, Resolution, is_duplicate, needs_pixels, resolve
+from worker.resolve import (
+    Delivered,
+    InForce,
+    Nature,
+    Pixels,
+    Resolution,
+    is_duplicate,
+    needs_every_pixel,
+    needs_pixels,
+    resolve,
+)
 
 PIXELS = Pixels("master", "decoded", "input")
 OTHER = Pixels("master-2", "decoded-2", "input-2")
@@ -117,3 +127,30 @@ def test_only_what_would_take_a_decoded_images_place_must_show_its_pixels(outcom
     assert needs_pixels(in_force(outcome), nature) is (nature is Nature.OUT_OF_SCOPE)
     assert not needs_pixels(in_force(outcome, pixels=NOT_DECODED), nature)
     assert not needs_pixels(None, nature)
+
+
+REDUCED = Pixels("master", None)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "needed"),
+    [
+        (PIXELS, PIXELS, False),
+        (PIXELS, OTHER, False),
+        (REDUCED, PIXELS, True),
+        (PIXELS, REDUCED, True),
+        # also where the masters are the same: what was left undecoded may differ
+        (REDUCED, REDUCED, True),
+        (NOT_DECODED, REDUCED, False),
+        (REDUCED, NOT_DECODED, False),
+    ],
+)
+def test_what_was_decoded_at_reduced_resolution_proves_nothing(first: Pixels, second: Pixels, *, needed: bool) -> None:
+    assert needs_every_pixel(in_force(Outcome.SUSPECTED, pixels=first), delivered(Nature.MASTER, second)) is needed
+
+
+def test_the_same_bytes_and_another_study_need_no_full_decode() -> None:
+    first = in_force(Outcome.PENDING, pixels=REDUCED)
+    assert not needs_every_pixel(None, delivered(Nature.MASTER, REDUCED))
+    assert not needs_every_pixel(first, delivered(Nature.MASTER, REDUCED, dataset_sha256="bytes"))
+    assert not needs_every_pixel(first, delivered(Nature.MASTER, REDUCED, study_uid="another"))
