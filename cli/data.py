@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from db.datasets import Plan as Planned
     from imaging.instance import ReadingRules
-    from training.dataset_import import Prepared
-    from training.datasets import Dataset
-    from training.exploration import Exploration
+    from training.datasets.dataset import Dataset
+    from training.datasets.importing import Prepared
+    from training.exploration.explore import Exploration
 
 _LONGEST_WORDS: Final = 255
 
@@ -69,9 +69,9 @@ def explore_data(
     settings = load_settings()
     from cli import model_choice  # noqa: PLC0415 - --help must answer at once
     from imaging.spec import PreprocessSpec  # noqa: PLC0415 - likewise
-    from training.datasets import open_dataset  # noqa: PLC0415 - likewise
-    from training.exploration import explore  # noqa: PLC0415 - likewise
-    from training.exploration_page import page  # noqa: PLC0415 - likewise
+    from training.datasets.dataset import open_dataset  # noqa: PLC0415 - likewise
+    from training.exploration.explore import explore  # noqa: PLC0415 - likewise
+    from training.exploration.page import page  # noqa: PLC0415 - likewise
 
     with open_dataset(dataset, _rules(settings), whole_patients=False) as opened:
         manifest = model_choice.find(settings, model or model_choice.champion_or_starter(settings)).manifest
@@ -115,8 +115,8 @@ def import_data(
     from db.datasets import NewDataSet, Plan, find, masters_of, plan, record  # noqa: PLC0415 - likewise
     from db.vocabulary import DataLayout  # noqa: PLC0415 - likewise
     from imaging.master import master_digest, master_path  # noqa: PLC0415 - likewise
-    from training.dataset_import import content_digest, prepare, restore  # noqa: PLC0415 - likewise
-    from training.datasets import open_dataset  # noqa: PLC0415 - likewise
+    from training.datasets.dataset import open_dataset  # noqa: PLC0415 - likewise
+    from training.datasets.importing import content_digest, prepare, restore  # noqa: PLC0415 - likewise
 
     with open_ledger() as ledger, open_dataset(dataset, _rules(ledger.settings)) as opened:
         if not one_class:
@@ -152,7 +152,7 @@ def _rules(settings: Settings) -> ReadingRules:
     """Return what DICOM files are held against: this site's words for a chest, and any age."""
     from dataclasses import replace  # noqa: PLC0415 - --help must answer at once
 
-    from training.dataset_decoding import default_rules  # noqa: PLC0415 - likewise
+    from training.datasets.decoding import default_rules  # noqa: PLC0415 - likewise
 
     rules = default_rules()
     if rules.scope is None:

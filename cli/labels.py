@@ -13,8 +13,8 @@ from db.label_evidence import evidence
 from db.labels import Changes, LabelRow, plan, record
 from db.labels import labels as query_labels
 from db.vocabulary import LabelOrigin
-from training.labels import Derivation, digests, patient_key
-from training.labels import derive as derive_labels
+from training.labels.derive import Derivation, digests, patient_key
+from training.labels.derive import derive as derive_labels
 
 app = typer.Typer(help="Make labels from verdicts; list labels and what they come from.", no_args_is_help=True)
 

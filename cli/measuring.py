@@ -12,12 +12,12 @@ from cli.output import console, interval, notes, print_json, say, table
 from cli.training import bars, figures_table
 from core import logging
 from core.settings import load as load_settings
-from training.evaluate import Evaluation, Part
+from training.examination.evaluate import Evaluation, Part
 
 if TYPE_CHECKING:
-    from training.noticing import Measured
-    from training.spread import Spread
-    from training.stress_table import StressTable
+    from training.examination.spread import Spread
+    from training.examination.stress_table import StressTable
+    from training.familiarity.noticing import Measured
 
 _OF_SUBGROUPS: Final = ("auc", "sensitivity", "specificity")
 
@@ -45,10 +45,10 @@ def evaluate(
     """
     settings = load_settings()
     logging.configure(settings)
-    from training.datasets import open_dataset  # noqa: PLC0415 - --help must answer at once
-    from training.evaluate import evaluate as measure  # noqa: PLC0415 - likewise
-    from training.noticing import measure as measure_unfamiliar  # noqa: PLC0415 - likewise
-    from training.spread import spread, to_dict  # noqa: PLC0415 - likewise
+    from training.datasets.dataset import open_dataset  # noqa: PLC0415 - --help must answer at once
+    from training.examination.evaluate import evaluate as measure  # noqa: PLC0415 - likewise
+    from training.examination.spread import spread, to_dict  # noqa: PLC0415 - likewise
+    from training.familiarity.noticing import measure as measure_unfamiliar  # noqa: PLC0415 - likewise
 
     with open_dataset(data):
         pass  # a wrong path is said before a model is loaded
@@ -97,8 +97,8 @@ def stress(
     settings = load_settings()
     logging.configure(settings)
     from core.files import write_durably  # noqa: PLC0415 - --help must answer at once
-    from training.datasets import open_dataset  # noqa: PLC0415 - likewise
-    from training.stress_table import REPORTS, stress_table  # noqa: PLC0415 - likewise
+    from training.datasets.dataset import open_dataset  # noqa: PLC0415 - likewise
+    from training.examination.stress_table import REPORTS, stress_table  # noqa: PLC0415 - likewise
 
     with open_dataset(data):
         pass  # a wrong path is said before a model is loaded

@@ -15,11 +15,11 @@ from cli.output import console, notes, table
 from core import logging
 from core.clock import SystemClock
 from core.settings import load as load_settings
-from training.computing import Precision
+from training.fitting.computing import Precision
 
 if TYPE_CHECKING:
     from bundle.manifest import Interval
-    from training.run import Epoch
+    from training.fitting.run import Epoch
 
 
 class Model(StrEnum):
@@ -109,9 +109,9 @@ def train(
     from bundle.signing import private_key  # noqa: PLC0415 - --help must answer at once
 
     key = private_key(settings)  # before hours are spent
-    from training.build import Order, build  # noqa: PLC0415 - likewise
-    from training.noticing import COUNT  # noqa: PLC0415 - likewise
-    from training.recipe import RECIPES, vary, with_backbone  # noqa: PLC0415 - likewise
+    from training.bundling.build import Order, build  # noqa: PLC0415 - likewise
+    from training.familiarity.noticing import COUNT  # noqa: PLC0415 - likewise
+    from training.fitting.recipe import RECIPES, vary, with_backbone  # noqa: PLC0415 - likewise
 
     now = SystemClock().now()
     order = Order(

@@ -20,7 +20,7 @@ from db.judged import disagreements as query_disagreements
 from db.verdict_text import comment_text, reader_name, reading_time
 from db.verdicts import NewVerdict, VerdictRow, named, record, verdicts
 from db.vocabulary import VerdictKind, VerdictOrigin
-from training.in_service import Figure, InService, in_service
+from training.labels.in_service import Figure, InService, in_service
 
 app = typer.Typer(
     help="Enter, import or list what readers said of studies. A verdict is never changed or deleted: the reader's next "

@@ -1,6 +1,6 @@
 """Labels made from verdicts: entering them as versions, and listing all there are.
 
-What a label is to be is decided in `training.labels`; here nothing is.
+What a label is to be is decided in `training.labels.derive`; here nothing is.
 """
 
 from __future__ import annotations

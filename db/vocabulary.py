@@ -172,7 +172,7 @@ class ImageClass(StrEnum):
 
 
 class Use(StrEnum):
-    """What an image of a data set may be used for; `training.patients.Split` says how it is decided."""
+    """What an image of a data set may be used for; `training.datasets.patients.Split` says how it is decided."""
 
     FIT = "FIT"
     WATCH = "WATCH"

@@ -95,10 +95,10 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 @pytest.fixture(scope="module")
 def few_resamples() -> Iterator[None]:
     """Draw few resamples for intervals, which have tests of their own: a thousand for every figure take seconds."""
-    from training.metrics import patient_weights  # noqa: PLC0415 - few tests train
+    from training.examination.metrics import patient_weights  # noqa: PLC0415 - few tests train
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for module in ("metrics", "noticing", "predictive", "stress"):
+        for module in ("examination.metrics", "examination.predictive", "examination.stress", "familiarity.noticing"):
             monkeypatch.setattr(
                 f"training.{module}.patient_weights", lambda patients, _, seed: patient_weights(patients, 20, seed)
             )

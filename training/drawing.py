@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import FitFailed
-from training.metrics import Scored
-from training.reliability import ECE_BINS, bins_of
+from training.examination.metrics import Scored
+from training.examination.reliability import ECE_BINS, bins_of
 
 Floats = NDArray[np.float64]
 

@@ -19,7 +19,7 @@ from bundle.manifest import FAMILIARITY, REQUIRED_FILES, Manifest
 from bundle.signing import RELEASE_KEY, public_key
 from bundle.store import VerifiedBundle, digests, verify, write
 from imaging.spec import PreprocessSpec
-from training.familiarity import Descriptions, fit
+from training.familiarity.learning import Descriptions, fit
 
 
 @cache

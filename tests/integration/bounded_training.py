@@ -19,11 +19,11 @@ from bundle.quiet import hush_tensorflow
 from imaging.spec import PreprocessSpec
 from tests.factories.collections import published, write_folder
 from tests.factories.networks import tiny
-from training.datasets import open_dataset
-from training.hardened import fit_hardened
-from training.pixels import Kept, load_squares
-from training.recipe import HardenedRecipe, Stage
-from training.run import Run
+from training.datasets.dataset import open_dataset
+from training.datasets.pixels import Kept, load_squares
+from training.fitting.hardened import fit_hardened
+from training.fitting.recipe import HardenedRecipe, Stage
+from training.fitting.run import Run
 
 # two megabytes an image
 SPEC = PreprocessSpec(triangle_size=1024, input_size=32, channels=1, scale="standard")

@@ -17,14 +17,14 @@ import numpy as np
 from bundle.architectures.table import ARCHITECTURES
 from bundle.quiet import hush_tensorflow
 from tests.factories.networks import tiny
-from training.computing import PLAIN, Computing, Precision, choose
-from training.datasets import Item
+from training.datasets.dataset import Item
+from training.datasets.pixels import Squares
 from training.errors import FitFailed
-from training.fit import fit
-from training.hardened import fit_hardened
-from training.pixels import Squares
-from training.recipe import HardenedRecipe, Recipe, Stage
-from training.run import Run
+from training.fitting.computing import PLAIN, Computing, Precision, choose
+from training.fitting.fit import fit
+from training.fitting.hardened import fit_hardened
+from training.fitting.recipe import HardenedRecipe, Recipe, Stage
+from training.fitting.run import Run
 
 COUNT = 37
 

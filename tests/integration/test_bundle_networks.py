@@ -20,10 +20,10 @@ from bundle.manifest import CHECKS, WEIGHTS
 from bundle.signing import RELEASE_KEY, public_key
 from core.settings import RuntimeChoice
 from tests.factories.bundles import make_bundle, make_key, noise, starter
-from training.convert import to_litert
-from training.head import head_of
-from training.pixels import Examples
-from training.weights import weights_of
+from training.bundling.convert import to_litert
+from training.bundling.head import head_of
+from training.datasets.pixels import Examples
+from training.fitting.weights import weights_of
 
 pytestmark = [
     pytest.mark.tensorflow,

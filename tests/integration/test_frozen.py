@@ -17,12 +17,12 @@ from bundle.load import load
 from core.settings import RuntimeChoice
 from tests.factories.bundles import make_key
 from tests.factories.collections import published, write_zip
-from training import backbones
-from training.backbones import fill
-from training.build import Order, build
+from training.bundling.build import Order, build
 from training.errors import FitFailed
-from training.recipe import Recipe
-from training.run import Epoch
+from training.fitting import backbones
+from training.fitting.backbones import fill
+from training.fitting.recipe import Recipe
+from training.fitting.run import Epoch
 
 pytestmark = [
     pytest.mark.tensorflow,

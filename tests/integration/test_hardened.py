@@ -22,17 +22,17 @@ from imaging.eight_bit import master_from_picture
 from tests.factories.bundles import make_key, write_public
 from tests.factories.collections import picture, published, write_zip
 from tests.factories.networks import tiny
-from training.assignment import assign
-from training.build import Order, build
-from training.datasets import open_dataset
+from training.bundling.build import Order, build
+from training.datasets.assignment import assign
+from training.datasets.dataset import open_dataset
+from training.datasets.patients import Split
+from training.datasets.pixels import Squares, load_squares
 from training.errors import FitFailed
-from training.hardened import fit_hardened
-from training.hardened_batches import DisguisedBatches, targets
-from training.patients import Split
-from training.pixels import Squares, load_squares
-from training.recipe import HardenedRecipe, Stage
-from training.run import Epoch, Run
-from training.unlike import REPORTED
+from training.familiarity.unlike import REPORTED
+from training.fitting.hardened import fit_hardened
+from training.fitting.hardened_batches import DisguisedBatches, targets
+from training.fitting.recipe import HardenedRecipe, Stage
+from training.fitting.run import Epoch, Run
 
 pytestmark = [
     pytest.mark.tensorflow,
@@ -150,8 +150,8 @@ def test_a_bundle_with_features_shows_where_its_scores_come_from(
     write_public(KEY, tmp_path / "keys" / "key.pem")
     monkeypatch.setenv("LUNGWATCH_TRUSTED_KEYS_DIR", str(tmp_path / "keys"))
     monkeypatch.setenv("LUNGWATCH_RUNTIME", "litert")
-    monkeypatch.setattr("training.noticing.REPORTED", REPORTED[4:6])
-    monkeypatch.setattr("training.build.REPORTED", REPORTED[4:6])
+    monkeypatch.setattr("training.familiarity.noticing.REPORTED", REPORTED[4:6])
+    monkeypatch.setattr("training.bundling.build.REPORTED", REPORTED[4:6])
     made = replace(order(tmp_path, data), unlike=2)
     manifest, _ = build(made, KEY, NOW, Watcher())
     assert manifest.familiarity is not None
@@ -176,7 +176,7 @@ def test_a_bundle_with_features_shows_where_its_scores_come_from(
     model = load(made.out, RuntimeChoice.LITERT, None, [KEY.public_key()])
     assert heatmap(master_from_picture(Path(files[0])), model)[:4] == b"\x89PNG"
 
-    monkeypatch.setattr("training.noticing.COUNT", 2)
+    monkeypatch.setattr("training.familiarity.noticing.COUNT", 2)
     assert run_command(["evaluate", "--data", str(data), "--model", str(made.out), "--unfamiliar", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["unfamiliar"]
     assert set(found["noticed"]) == {"inverted", "rotated 90"}

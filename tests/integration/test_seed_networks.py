@@ -10,7 +10,7 @@ import pytest
 from bundle.architectures import seed_base, seed_mobilenetv2, seed_vgg16, transfer
 from bundle.architectures.table import ARCHITECTURES
 from bundle.litert import LiteRTRuntime
-from training.convert import to_litert
+from training.bundling.convert import to_litert
 
 pytestmark = pytest.mark.tensorflow
 

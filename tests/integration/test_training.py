@@ -18,15 +18,15 @@ from bundle.store import verify
 from core.settings import RuntimeChoice
 from tests.factories.bundles import make_key
 from tests.factories.collections import picture, published, write_folder, write_zip
-from training.assignment import assign
-from training.build import Order, build
-from training.card_figures import FIGURES
-from training.datasets import open_dataset
+from training.bundling.build import Order, build
+from training.bundling.card_figures import FIGURES
+from training.datasets.assignment import assign
+from training.datasets.dataset import open_dataset
+from training.datasets.patients import Split, patient_digest, split_of
 from training.errors import DatasetError, FitFailed
-from training.evaluate import Part, evaluate
-from training.patients import Split, patient_digest, split_of
-from training.recipe import Recipe
-from training.run import Epoch
+from training.examination.evaluate import Part, evaluate
+from training.fitting.recipe import Recipe
+from training.fitting.run import Epoch
 
 pytestmark = [
     pytest.mark.tensorflow,

@@ -15,11 +15,11 @@ from bundle.architectures.table import ARCHITECTURES
 from tests.factories.networks import tiny
 from tests.integration.shared_batches import squares
 from tests.limits import writing_at_most
-from training.computing import PLAIN, Computing, Precision
 from training.errors import FitFailed
-from training.hardened import fit_hardened
-from training.recipe import HardenedRecipe, Stage
-from training.run import Epoch, Run
+from training.fitting.computing import PLAIN, Computing, Precision
+from training.fitting.hardened import fit_hardened
+from training.fitting.recipe import HardenedRecipe, Stage
+from training.fitting.run import Epoch, Run
 
 pytestmark = [
     pytest.mark.tensorflow,

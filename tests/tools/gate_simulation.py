@@ -23,13 +23,13 @@ from statistics import NormalDist
 import numpy as np
 
 from core.settings import Settings
-from training.metrics import areas, patient_counts
+from training.examination.metrics import areas, patient_counts
+from training.examination.operating_point import binomial_lower_bound
 from training.nightly.gate.decide import decide
 from training.nightly.gate.decision import Decision, Rule, Standing, Verdict
 from training.nightly.gate.exam import Answers, Exam, FrozenTest
 from training.nightly.gate.rules import Rules, rules_of
 from training.nightly.gate.spending import Spending
-from training.operating_point import binomial_lower_bound
 
 NIGHT = date(2026, 1, 1)
 # of the variance of a score: of the patient and seen by both models, of the patient and one model's own, and so on

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from imaging.spec import PreprocessSpec
 from training.errors import FitFailed
-from training.recipe import RECIPES, HardenedRecipe
+from training.fitting.recipe import RECIPES, HardenedRecipe
 
 EPOCHS: Final = 20
 # Keras' own defaults, which the notebook did not change as far as is known
@@ -53,7 +53,7 @@ class Contender:
     shaken : bool
         Whether its training images are changed at random, see `training.comparison.shaking`.
     backbone_weights : str or None
-        See `training.backbones.fill`.
+        See `training.fitting.backbones.fill`.
     recipe : HardenedRecipe or None
         In place of all this, for our own.
     """

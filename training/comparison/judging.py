@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from bundle.calibration import Calibration, probability
 from bundle.manifest import Interval
-from training.calibrate import platt
 from training.comparison.protocols import Fold, Rows
 from training.comparison.record import Result
-from training.datasets import Item
+from training.datasets.dataset import Item
+from training.datasets.pixels import labels_of, patients_of
 from training.errors import FitFailed
-from training.metrics import (
+from training.examination.calibrate import platt
+from training.examination.metrics import (
     BALANCED,
     CALIBRATION_NAMES,
     NAMES,
@@ -26,8 +27,7 @@ from training.metrics import (
     intervals,
     patient_weights,
 )
-from training.operating_point import choose
-from training.pixels import labels_of, patients_of
+from training.examination.operating_point import choose
 
 Floats = NDArray[np.float64]
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from training.comparison.contenders import BATCH, LEARNING_RATE, Contender
 from training.comparison.record import Point, Record
 from training.comparison.shaking import shake
-from training.datasets import LABELS
+from training.datasets.dataset import LABELS
+from training.datasets.pixels import Examples
 from training.errors import FitFailed
-from training.keras_hooks import EachEpoch
-from training.pixels import Examples
-from training.weights import save_weights
+from training.fitting.keras_hooks import EachEpoch
+from training.fitting.weights import save_weights
 
 _ORDER = 0
 _CHANGES = 1

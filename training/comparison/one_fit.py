@@ -23,15 +23,15 @@ from bundle.architectures.table import ARCHITECTURES
 from bundle.quiet import hush_tensorflow
 from core.errors import LungwatchError
 from core.parent_death import die_with
-from training.backbones import features, fill, only
-from training.cache import cached, digest_of
 from training.comparison.contenders import BATCH, Contender, Name, contender
 from training.comparison.protocols import Fold, Rows
 from training.comparison.record import Layer, Parameters, Point, Record, Result
-from training.datasets import Dataset, open_dataset
+from training.datasets.cache import cached, digest_of
+from training.datasets.dataset import Dataset, open_dataset
+from training.datasets.pixels import Examples, labels_of, load, load_squares, patients_of
 from training.errors import FitFailed
-from training.pixels import Examples, labels_of, load, load_squares, patients_of
-from training.run import Epoch, Run
+from training.fitting.backbones import features, fill, only
+from training.fitting.run import Epoch, Run
 
 _BATCH = 64
 
@@ -178,7 +178,7 @@ def _fit_as_notebook(
 
 
 def _fit_hardened(job: Job, dataset: Dataset, whole: Examples, record: Record, say: Say) -> tuple[Score, Record, Any]:
-    from training.hardened import fit_hardened  # noqa: PLC0415 - loads TensorFlow
+    from training.fitting.hardened import fit_hardened  # noqa: PLC0415 - loads TensorFlow
 
     recipe = job.contender.recipe
     if recipe is None:

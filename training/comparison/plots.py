@@ -10,7 +10,7 @@ import numpy as np
 from training.comparison.judging import Confusion, Judgement, View
 from training.comparison.record import Point
 from training.drawing import operating_curve, panels, reliability, svg
-from training.reliability import ECE_BINS, bins_of
+from training.examination.reliability import ECE_BINS, bins_of
 
 _FAINT: Final = 0.35
 

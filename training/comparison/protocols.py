@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.assignment import assign
-from training.datasets import LABELS, Dataset, Item
+from training.datasets.assignment import assign
+from training.datasets.dataset import LABELS, Dataset, Item
+from training.datasets.patients import Split
 from training.errors import DatasetError
-from training.generalise import folds, framed
-from training.patients import Split
+from training.examination.generalise import folds, framed
 
 Rows = NDArray[np.int64]
 
@@ -30,7 +30,7 @@ class Protocol(StrEnum):
 
     SEED is the notebook's: every image, 80 % to 20 % by image, so that patients fall on both sides.
     PUBLISHED fits on ``train/`` and ``val/`` and scores ``test/``. PATIENT repeats a split by patient. STYLES leaves
-    one style of normals out at a time, see `training.generalise`; the frozen test share takes no part.
+    one style of normals out at a time, see `training.examination.generalise`; the frozen test share takes no part.
     """
 
     SEED = "seed"

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from core.files import make_directories, write_durably
-from training.cache import digest_of
 from training.comparison.contenders import Contender, Name, contender
 from training.comparison.one_fit import Job
 from training.comparison.protocols import Fold, Plan, plan
 from training.comparison.protocols import Protocol as Division
 from training.comparison.record import Point, Result, read_result
-from training.datasets import Item, open_dataset
+from training.datasets.cache import digest_of
+from training.datasets.dataset import Item, open_dataset
 from training.errors import FitFailed
 
 _PLAN: Final = "comparison.json"
@@ -50,7 +50,7 @@ class Order:
     epochs : int or None
         None: the notebook's 20, and the champion's own.
     backbone_weights : str
-        See `training.backbones.fill`.
+        See `training.fitting.backbones.fill`.
     """
 
     data: Path

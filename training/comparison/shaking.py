@@ -1,7 +1,7 @@
 """Random changes of images of the plain kind that notebooks use: turned, enlarged, moved, mirrored.
 
 Which ones the notebook used is not recorded. These say nothing about what gives the classes away
-(`training.augment` does), and that is the point of comparing them.
+(`training.fitting.augment` does), and that is the point of comparing them.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from tests.factories.rows import (
     digest,
     rows_in,
 )
-from training.labels import derive
+from training.labels.derive import derive
 
 ILL, WELL = ImageClass.PNEUMONIA, ImageClass.NORMAL
 

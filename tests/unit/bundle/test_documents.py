@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bundle.manifest import LITERT
 from tests.factories.bundles import starter
-from training.card import model_card
+from training.bundling.card import model_card
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 

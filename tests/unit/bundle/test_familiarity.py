@@ -15,7 +15,7 @@ from bundle.manifest import FAMILIARITY
 from core.settings import RuntimeChoice
 from imaging.spec import PreprocessSpec
 from tests.factories.bundles import bare, chest, familiarity, knowing, make_bundle, make_key, noise, starter
-from training.card import model_card
+from training.bundling.card import model_card
 
 TRUSTED = [make_key().public_key()]
 SPEC = PreprocessSpec.from_dict(starter().manifest.preprocess)

@@ -15,7 +15,7 @@ from bundle.manifest import CHECKS, LITERT
 from core.settings import RuntimeChoice, Settings
 from imaging.spec import PreprocessSpec
 from tests.factories.bundles import make_bundle, make_key, noise, starter
-from training.recipe import RECIPES
+from training.fitting.recipe import RECIPES
 
 TRUSTED = [make_key().public_key()]
 

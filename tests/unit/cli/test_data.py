@@ -17,7 +17,7 @@ from imaging.master import load_master
 from tests.factories.collections import picture, published, write_folder, write_zip
 from tests.factories.dicom_objects import gradient, part10, phantom
 from tests.unit.cli.conftest import Lungwatch
-from training.patients import patient_digest
+from training.datasets.patients import patient_digest
 
 FILES = {**published(6, 8), **published(2, 2, "test")}
 TABLES = (DataSet, LabelledImage, DataSetImage, Label)

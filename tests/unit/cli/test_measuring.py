@@ -8,7 +8,7 @@ import pytest
 from cli.__main__ import run
 from tests.factories.bundles import make_bundle, make_key, starter, write_public
 from tests.factories.collections import picture, published, write_folder, write_zip
-from training.stress import DISTORTIONS
+from training.examination.stress import DISTORTIONS
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 

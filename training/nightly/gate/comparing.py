@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics import interval_of
+from training.examination.metrics import interval_of
 from training.nightly.gate.decision import Against, Finding, Rule, Standing
 from training.nightly.gate.exam import Answers, FrozenTest
 from training.nightly.gate.paired import fewest, score_interval, wanted

@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics import areas, patient_counts
+from training.examination.metrics import areas, patient_counts
+from training.examination.reliability import log_losses, log_odds, recalibration_line
 from training.nightly.gate.exam import Answers, FrozenTest
-from training.reliability import log_losses, log_odds, recalibration_line
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

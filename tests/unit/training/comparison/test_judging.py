@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training import operating_point
 from training.comparison.judging import ARGMAX, judge
 from training.comparison.protocols import Fold
 from training.comparison.record import Parameters, Result
-from training.datasets import Item
+from training.datasets.dataset import Item
+from training.examination import operating_point
 
 COUNT = 1_200
 RNG = np.random.default_rng(1)

@@ -7,9 +7,9 @@ import pytest
 
 from tests.factories.collections import picture, published, write_folder
 from training.comparison.protocols import Fold, Plan, Protocol, plan, shuffle_split
-from training.datasets import Item, open_dataset
+from training.datasets.dataset import Item, open_dataset
+from training.datasets.patients import Split, split_of
 from training.errors import DatasetError
-from training.patients import Split, split_of
 
 
 def planned(root: Path, files: dict[str, bytes], protocol: Protocol, repeats: int = 3) -> tuple[Plan, tuple[Item, ...]]:

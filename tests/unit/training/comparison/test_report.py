@@ -14,9 +14,9 @@ from training.comparison.protocols import Fold, Plan, Protocol
 from training.comparison.record import Layer, Parameters, Point, Result
 from training.comparison.report import Comparison, json_text, markdown, page
 from training.comparison.runner import Fits, Order
-from training.datasets import Item
+from training.datasets.dataset import Item
 from training.drawing import operating_curve
-from training.metrics import Scored
+from training.examination.metrics import Scored
 
 COUNT = 300
 

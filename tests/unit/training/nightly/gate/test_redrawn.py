@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.factories.exams import exam
-from training.metrics import CALIBRATION_NAMES, Scored, figures, patient_counts
+from training.examination.metrics import CALIBRATION_NAMES, Scored, figures, patient_counts
 from training.nightly.gate.exam import Exam
 from training.nightly.gate.redrawn import Figure, redraw
 

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from tests.tools.gate_simulation import CHAMPION, Skill, default_rules, one_night, one_year, rate
+from training.examination.operating_point import binomial_lower_bound
 from training.nightly.gate.decision import Verdict
-from training.operating_point import binomial_lower_bound
 
 RULES = default_rules(resamples=200)
 # were the seeds drawn anew, each of these would fail by bad luck once in a thousand times at most

@@ -1,0 +1,1 @@
+"""What a model knows its images by, and whether it notices pictures that are none of them."""

@@ -1,0 +1,1 @@
+"""Fitting a network: recipes, batches, and runs that go on where they were interrupted."""
