@@ -163,21 +163,27 @@ def _flagged_result(dialect: str) -> str:
         f"{blind} NULL ELSE v.{column} END AS {column}"
         for column in ("outcome", "reason", "probability", "threshold", "score", "score_threshold")
     )
-    return f"""CREATE VIEW flagged_result AS
-SELECT
-    v.study_id, v.study_uid, v.accession_number, v.patient_id, v.study_date,
+    columns = f"""v.study_id, v.study_uid, v.accession_number, v.patient_id, v.study_date,
     {hidden},
     {blind} rtrim({words}, ',') ELSE v.flags END AS flags,
     {blind} '' ELSE v.annotations END AS annotations,
     v.priority,
     {blind} NULL ELSE v.model_version END AS model_version,
     v.received_at, v.last_received_at, v.settled_at, v.revision,
-    CAST(NULL AS integer) AS receipt_id
+    CAST(NULL AS integer) AS receipt_id"""
+    # flagged and merely overdue studies apart: of two plain IN, each database can begin with the few studies asked for
+    return f"""CREATE VIEW flagged_result AS
+SELECT
+    {columns}
+FROM study_result v
+WHERE v.study_id IN (SELECT f.study_id FROM flag f WHERE f.cleared_at IS NULL)
+UNION ALL
+SELECT
+    {columns}
 FROM study_result v
 WHERE v.study_id IN (
-    SELECT f.study_id FROM flag f WHERE f.cleared_at IS NULL
-    UNION SELECT r.study_id FROM receipt r
-    WHERE r.state = 'PENDING' AND r.due_at < {now} AND r.study_id IS NOT NULL)
+    SELECT r.study_id FROM receipt r WHERE r.state = 'PENDING' AND r.due_at < {now} AND r.study_id IS NOT NULL)
+AND NOT EXISTS (SELECT 1 FROM flag f WHERE f.study_id = v.study_id AND f.cleared_at IS NULL)
 UNION ALL
 {_lone_receipts(Outcome.NO_RESULT, FlagKind.NO_RESULT, "r.state = 'QUARANTINED'")}
 UNION ALL
