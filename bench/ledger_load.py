@@ -82,7 +82,7 @@ def load(engine: Engine, size: Size, tell: Callable[[str], None]) -> None:
             for first in range(1, total + 1, _CHUNK):
                 last = min(first + _CHUNK - 1, total)
                 tell(f"{table} {last:,} of {total:,}")
-                statement = f"INSERT INTO {table} ({columns}) {select}"  # noqa: S608 - constants of this module
+                statement = f"INSERT INTO {table} ({columns}) {select}"
                 connection.execute(
                     text(statement),
                     {
@@ -136,7 +136,7 @@ def _receipt(select_more: str, serial: str, state: str, condition: str) -> str:
         {select_more}, {finished}, {finished}, {removed} 'STORED_DAYS=365' END, {removed} {_RECEIVED} + interval '365 days' END,
         CASE WHEN i <= :images - :pending AND NOT ({state} = 'QUARANTINED' AND i % 3 = 0) THEN (i + 1) / 2 END,
         CASE WHEN i <= :images - :pending AND NOT ({state} = 'QUARANTINED' AND i % 3 = 0) THEN i END
-    {_SERIES} WHERE {condition}"""  # noqa: S608, E501 - constants
+    {_SERIES} WHERE {condition}"""  # noqa: E501 - constants
 
 
 _RECEIPT_COLUMNS: Final = (
@@ -149,8 +149,10 @@ _RECEIPT_COLUMNS: Final = (
 _TABLES: Final[list[tuple[str, str, str, Callable[[Size], int]]]] = [
     (
         "study",
-        "id, study_uid, accession_number, patient_id, study_date, revision, outcome, first_received_at, "
-        "last_received_at, settled_at",
+        (
+            "id, study_uid, accession_number, patient_id, study_date, revision, outcome, first_received_at, "
+            "last_received_at, settled_at"
+        ),
         f"""SELECT s, '1.2.826.0.1.3680043.10.2.' || (1000000000 + s), 'A' || (10000000 + s), 'P' || (s % 900000),
             CAST({_RECEIVED} AS date), 1, CASE WHEN {_OUTCOME} = 'OUT_OF_SCOPE' THEN 'NOT_SUSPECTED' ELSE {_OUTCOME} END,
             {_RECEIVED}, {_RECEIVED} + interval '10 seconds',
@@ -169,31 +171,41 @@ _TABLES: Final[list[tuple[str, str, str, Callable[[Size], int]]]] = [
     ),
     (
         "image",
-        "id, study_id, sop_instance_uid, sop_class_uid, series_uid, transfer_syntax_uid, revision, receipt_sha256, "
-        "dataset_sha256, outcome, reason, annotations, modality, body_part, view, patient_age_days, patient_sex, "
-        "rows, columns, pixels_digest, master_digest, input_digest",
+        (
+            "id, study_id, sop_instance_uid, sop_class_uid, series_uid, transfer_syntax_uid, revision, receipt_sha256, "
+            "dataset_sha256, outcome, reason, annotations, modality, body_part, view, patient_age_days, patient_sex, "
+            "rows, columns, pixels_digest, master_digest, input_digest"
+        ),
         f"""SELECT i, (i + 1) / 2, '1.2.826.0.1.3680043.10.1.' || (1000000000 + i), '1.2.840.10008.5.1.4.1.1.1.1',
             '1.2.826.0.1.3680043.10.3.' || (1000000000 + i), '1.2.840.10008.1.2.1', 1, {_sha("file")}, {_sha("dataset")},
             {_OUTCOME}, CASE {_OUTCOME} WHEN 'OUT_OF_SCOPE' THEN 'VIEW' WHEN 'NO_RESULT' THEN 'TRUNCATED' END,
             CAST('["UNKNOWN_VIEW"]' AS json), 'DX', 'CHEST', CASE WHEN i % 2 = 1 THEN 'AP' ELSE 'LATERAL' END, 1000, 'M',
             3000, 2500, CASE WHEN {_JUDGED} THEN {_sha("pixels")} END, CASE WHEN {_JUDGED} THEN {_sha("master")} END,
             CASE WHEN {_JUDGED} THEN {_sha("input")} END
-        {_SERIES} WHERE {_READ}""",  # noqa: S608, E501
+        {_SERIES} WHERE {_READ}""",  # noqa: E501
         lambda size: size.images,
     ),
     (
         "prediction",
-        "image_id, image_revision, model_version_id, preprocess_digest, master_digest, input_digest, outcome, score, "
-        "probability, prevalence, prevalence_offset, threshold, probability_threshold, runtime, code_version, created_at",
+        (
+            "image_id, image_revision, model_version_id, preprocess_digest, master_digest, input_digest, outcome, "
+            "score, probability, prevalence, prevalence_offset, threshold, probability_threshold, runtime, "
+            "code_version, created_at"
+        ),
         f"""SELECT i, 1, 1, repeat('1', 64), {_sha("master")}, {_sha("input")}, {_OUTCOME}, {_DRAW} / 1000.0,
             {_DRAW} / 1000.0, 0.05, -2.9, 0.5, 0.4, 'litert', '0.1.0', {_RECEIVED} + interval '2 seconds'
-        {_SERIES} WHERE {_READ} AND {_JUDGED}""",  # noqa: S608
+        {_SERIES} WHERE {_READ} AND {_JUDGED}""",
         lambda size: size.images,
     ),
     (
         "receipt",
         _RECEIPT_COLUMNS,
-        _receipt(f"CASE {_STATE} WHEN 'OUT_OF_SCOPE' THEN 'VIEW' WHEN 'QUARANTINED' THEN 'TRUNCATED' END, 1", "i", _STATE, "true"),
+        _receipt(
+            f"CASE {_STATE} WHEN 'OUT_OF_SCOPE' THEN 'VIEW' WHEN 'QUARANTINED' THEN 'TRUNCATED' END, 1",
+            "i",
+            _STATE,
+            "true",
+        ),
         lambda size: size.images,
     ),
     (
@@ -212,7 +224,7 @@ _TABLES: Final[list[tuple[str, str, str, Callable[[Size], int]]]] = [
         CROSS JOIN LATERAL (SELECT now() - make_interval(secs => (:images - (i - (i + 1) % 2)) * :step) AS study_at) t
         CROSS JOIN LATERAL (VALUES ('SUSPECTED', 10, {_OUTCOME} = 'SUSPECTED'), ('NO_RESULT', 30, {_OUTCOME} = 'NO_RESULT'),
             ('UNCERTAIN', 50, {_JUDGED} AND {_DRAW} % 17 = 5)) k (kind, priority, stands)
-        WHERE {_READ} AND k.stands""",  # noqa: S608, E501
+        WHERE {_READ} AND k.stands""",  # noqa: E501
         lambda size: size.images,
     ),
     (
@@ -221,7 +233,7 @@ _TABLES: Final[list[tuple[str, str, str, Callable[[Size], int]]]] = [
         "study_id, image_id, study_revision, kind, priority, draw_probability, received_at, raised_at, cleared_at",
         f"""SELECT (i + 1) / 2, NULL, 1, 'AUDIT', (ARRAY[10, 30, 50])[1 + i % 3], 0.02, {_RECEIVED},
             {_RECEIVED} + interval '75 seconds', {_CLEARED.format(study="(i + 1) / 2", draw=_DRAW, at=_RECEIVED)}
-        {_SERIES} WHERE {_READ} AND i % 100 = 1""",  # noqa: S608
+        {_SERIES} WHERE {_READ} AND i % 100 = 1""",
         lambda size: size.images,
     ),
     (
@@ -229,7 +241,7 @@ _TABLES: Final[list[tuple[str, str, str, Callable[[Size], int]]]] = [
         "labelled_image",
         "id, master_digest, patient_digest, added_at",
         f"""SELECT i, {_sha("master")}, left({_sha("patient")}, 16), {_RECEIVED} + interval '1 day'
-        {_SERIES} WHERE {_READ} AND {_JUDGED} AND i % 50 = 1""",  # noqa: S608
+        {_SERIES} WHERE {_READ} AND {_JUDGED} AND i % 50 = 1""",
         lambda size: size.images,
     ),
     (
@@ -238,14 +250,14 @@ _TABLES: Final[list[tuple[str, str, str, Callable[[Size], int]]]] = [
         f"""SELECT i, v, CASE WHEN {_OUTCOME} = 'SUSPECTED' THEN 'PNEUMONIA' ELSE 'NORMAL' END, 'VERDICT',
             {_RECEIVED} + interval '1 day'
         {_SERIES} CROSS JOIN generate_series(1, CASE WHEN i % 500 = 1 THEN 2 ELSE 1 END) v
-        WHERE {_READ} AND {_JUDGED} AND i % 50 = 1""",  # noqa: S608
+        WHERE {_READ} AND {_JUDGED} AND i % 50 = 1""",
         lambda size: size.images,
     ),
     (
         "removed_master",
         "digest, policy, decided_at, removed_at",
         f"""SELECT {_sha("master")}, 'MASTERS_DAYS=730', {_RECEIVED} + interval '730 days', {_RECEIVED} + interval '730 days'
-        {_SERIES} WHERE {_JUDGED} AND i < :images * 0.33""",  # noqa: S608, E501
+        {_SERIES} WHERE {_JUDGED} AND i < :images * 0.33""",  # noqa: E501
         lambda size: size.images,
     ),
 ]

@@ -6,7 +6,7 @@ Lists that can grow take `limit` and `after`, the last row of the page before
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -16,11 +16,9 @@ from sqlalchemy import (
     Float,
     Integer,
     RowMapping,
-    Select,
     String,
     TableClause,
     column,
-    func,
     literal,
     select,
     table,
@@ -28,8 +26,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from db import worklist
 from db.base import Moment, Words
+from db.models.study import Study
 from db.vocabulary import Outcome
+from db.worklist import Place
+
+_AT_ONCE: Final = 500
 
 
 def _columns() -> list[ColumnClause[Any]]:
@@ -125,11 +128,18 @@ def results(
     after : ResultRow, optional
         Last row of the page before.
     """
-    view = FLAGGED_RESULT if flagged else STUDY_RESULT
-    query = _flagged_order(view, after) if flagged else _newest_order(view, after)
+    if flagged:
+        return _flagged(session, since, limit, after)
+    keys = select(Study.id).order_by(Study.first_received_at.desc(), Study.id.desc()).limit(limit)
+    if after is not None:
+        keys = keys.where(
+            tuple_(Study.first_received_at, Study.id) < tuple_(literal(after.received_at, Moment()), after.study_id)
+        )
     if since is not None:
-        query = query.where(view.c.last_received_at >= since)
-    return [_result(row) for row in session.execute(query.limit(limit)).mappings()]
+        keys = keys.where(Study.last_received_at >= since)
+    numbers = list(session.scalars(keys))
+    found = _rows(session, STUDY_RESULT, STUDY_RESULT.c.study_id, numbers)
+    return [found[number] for number in numbers]
 
 
 def result(session: Session, study_uid: str) -> ResultRow | None:
@@ -140,27 +150,33 @@ def result(session: Session, study_uid: str) -> ResultRow | None:
 
 def flagged_count(session: Session) -> int:
     """Return how many rows wait for a reader."""
-    return session.scalars(select(func.count()).select_from(FLAGGED_RESULT)).one()
+    return worklist.count(session)
 
 
-def _newest_order(view: TableClause, after: ResultRow | None) -> Select[Any]:
-    query = select(view).order_by(view.c.received_at.desc(), view.c.study_id.desc())
+def _flagged(session: Session, since: datetime | None, limit: int | None, after: ResultRow | None) -> list[ResultRow]:
+    behind = None
     if after is not None:
-        query = query.where(
-            tuple_(view.c.received_at, view.c.study_id) < tuple_(literal(after.received_at, Moment()), after.study_id)
-        )
-    return query
+        behind = Place(after.priority or 0, after.received_at, after.study_id or 0, after.receipt_id or 0)
+    places = worklist.places(session, since=since, limit=limit, after=behind)
+    view = FLAGGED_RESULT
+    studies = _rows(session, view, view.c.study_id, [place.study_id for place in places if place.study_id])
+    receipts = _rows(session, view, view.c.receipt_id, [place.receipt_id for place in places if place.receipt_id])
+    rows = []
+    for place in places:
+        row = studies.get(place.study_id) or receipts.get(place.receipt_id)
+        if row is not None:
+            # the time that put it in its place, so that the next page goes on exactly there
+            rows.append(replace(row, received_at=place.received_at))
+    return rows
 
 
-def _flagged_order(view: TableClause, after: ResultRow | None) -> Select[Any]:
-    study, receipt = func.coalesce(view.c.study_id, 0), func.coalesce(view.c.receipt_id, 0)
-    query = select(view).order_by(view.c.priority, view.c.received_at, study, receipt)
-    if after is not None:
-        query = query.where(
-            tuple_(view.c.priority, view.c.received_at, study, receipt)
-            > tuple_(after.priority, literal(after.received_at, Moment()), after.study_id or 0, after.receipt_id or 0)
-        )
-    return query
+def _rows(session: Session, view: TableClause, key: ColumnClause[Any], numbers: list[int]) -> dict[int, ResultRow]:
+    """Return rows of a view by number: worked out for these alone, where ordering the view would take all of them."""
+    found: dict[int, ResultRow] = {}
+    for start in range(0, len(numbers), _AT_ONCE):
+        some = select(view).where(key.in_(numbers[start : start + _AT_ONCE]))
+        found |= {row[key.name]: _result(row) for row in session.execute(some).mappings()}
+    return found
 
 
 def _result(row: RowMapping) -> ResultRow:

@@ -51,6 +51,7 @@ def raise_flag(session: Session, study: Study, image: Image | None, raised: Rais
             flag.cleared_at = None
             flag.reason = raised.reason
             flag.raised_at = database_now()
+            flag.received_at = study.first_received_at
             return
     session.add(
         Flag(
@@ -61,5 +62,6 @@ def raise_flag(session: Session, study: Study, image: Image | None, raised: Rais
             priority=raised.priority,
             reason=raised.reason,
             raised_at=database_now(),
+            received_at=study.first_received_at,
         )
     )

@@ -77,9 +77,7 @@ def _receipt() -> None:
     _index("ix_receipt_waiting", "receipt", ["received_at", "id"], "state = 'PENDING'")
     _index("ix_receipt_put_back", "receipt", ["study_id"], "state = 'PENDING' AND study_id IS NOT NULL")
     _index("ix_receipt_quarantined", "receipt", ["id", "reason"], "state = 'QUARANTINED'")
-    _index(
-        "ix_receipt_unreadable", "receipt", ["received_at", "id"], "state = 'QUARANTINED' AND study_id IS NULL"
-    )
+    _index("ix_receipt_unreadable", "receipt", ["received_at", "id"], "state = 'QUARANTINED' AND study_id IS NULL")
     _index("ix_receipt_kept", "receipt", ["finished_at", "id"], "finished_at IS NOT NULL AND removed_at IS NULL")
     _index("ix_receipt_removing", "receipt", ["id"], "removal_policy IS NOT NULL AND removed_at IS NULL")
 
