@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import and_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from db.models.dataset import Label, LabelledImage
 from db.removal import Gone, gone
@@ -50,22 +50,34 @@ def labelled(session: Session, limit: int, after_id: int = 0) -> list[Labelled]:
     after_id : int
         `labelled_image_id` of the last row of the page before.
     """
-    later = aliased(Label)
-    rows = session.execute(
-        select(
-            LabelledImage.id,
-            LabelledImage.master_digest,
-            LabelledImage.patient_digest,
-            Label.version,
-            Label.label,
-            Label.subgroup,
-            Label.origin,
-        )
-        .join(Label, Label.labelled_image_id == LabelledImage.id)
-        .outerjoin(later, and_(later.labelled_image_id == Label.labelled_image_id, later.version > Label.version))
-        .where(later.id.is_(None), LabelledImage.id > after_id)
+    newest = (
+        select(Label.id)
+        .where(Label.labelled_image_id == LabelledImage.id)
+        .order_by(Label.version.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    # the label of each, not a join: PostgreSQL would read all labels for it
+    page = session.execute(
+        select(LabelledImage.id, LabelledImage.master_digest, LabelledImage.patient_digest, newest.label("label_id"))
+        .where(LabelledImage.id > after_id)
         .order_by(LabelledImage.id)
         .limit(limit)
     ).all()
-    removed = gone(session, [row.master_digest for row in rows])
-    return [Labelled(*row, removed.get(row.master_digest)) for row in rows]
+    labels = {one.id: one for one in session.scalars(select(Label).where(Label.id.in_([row.label_id for row in page])))}
+    removed = gone(session, [row.master_digest for row in page])
+    return [
+        Labelled(
+            labelled_image_id=row.id,
+            master_digest=row.master_digest,
+            patient_digest=row.patient_digest,
+            version=label.version,
+            label=label.label,
+            subgroup=label.subgroup,
+            origin=label.origin,
+            pixels_gone=removed.get(row.master_digest),
+        )
+        for row in page
+        # a picture is entered together with its first label
+        if (label := labels.get(row.label_id)) is not None
+    ]
