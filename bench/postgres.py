@@ -47,7 +47,7 @@ class Postgres:
         if found is None:
             raise FileNotFoundError("no PostgreSQL server is installed: apt-get install postgresql")
         self._programs = found
-        self._account = None
+        self._account: str | None = None
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:
@@ -62,10 +62,12 @@ class Postgres:
         """Where its files lie."""
         return self._folder / "data"
 
-    def make(self) -> None:
-        """Make an empty database cluster, if there is none."""
-        if not (self.data / "PG_VERSION").exists():
-            self._run("initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
+    def make(self) -> bool:
+        """Make an empty database cluster; say whether there was none."""
+        if (self.data / "PG_VERSION").exists():
+            return False
+        self._run("initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
+        return True
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -9,8 +9,6 @@ from typing import Final
 from bench.bars import bars
 from bench.results import Results, Summary, summarise
 
-_BEGIN: Final = "<!-- bench-listener: written by make bench-listener from here -->"
-_END: Final = "<!-- bench-listener: to here -->"
 _MEGABYTE: Final = 1e6
 
 
@@ -90,14 +88,15 @@ def _idle(results: Results, labels: Mapping[str, str]) -> str:
     return f"### Idle associations\n\n{table(header, rows)}"
 
 
-def insert(document: Path, section: str) -> None:
-    """Replace what stands between the marks; a document without them gets both at its end."""
+def insert(document: Path, section: str, target: str = "bench-listener") -> None:
+    """Replace what stands between the marks of a make target; a document without them gets both at its end."""
+    begin, end = f"<!-- {target}: written by make {target} from here -->", f"<!-- {target}: to here -->"
     before, after = "", ""
     if document.exists():
         text = document.read_text()
-        before, found, rest = text.partition(_BEGIN)
-        after = rest.partition(_END)[2] if found else ""
+        before, found, rest = text.partition(begin)
+        after = rest.partition(end)[2] if found else ""
         if not found:
             before = text.rstrip() + "\n\n"
     document.parent.mkdir(parents=True, exist_ok=True)
-    document.write_text(f"{before}{_BEGIN}\n\n{section}\n\n{_END}{after or chr(10)}")
+    document.write_text(f"{before}{begin}\n\n{section}\n\n{end}{after or chr(10)}")
