@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, tuple_, update
 from sqlalchemy.orm import Session, aliased
@@ -26,6 +26,8 @@ from db.models.receipt import Receipt
 from db.models.retention import RemovedMaster
 from db.models.study import Image, Study
 from db.vocabulary import FINAL
+
+_Name = TypeVar("_Name", int, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,22 @@ class Gone:
 
     policy: str
     removed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Locked(Generic[_Name]):
+    """What is ours to dispose of until the transaction ends; what is missing is in use by somebody else.
+
+    Attributes
+    ----------
+    held : frozenset
+        Whose studies are locked.
+    free : frozenset
+        Of these, what may still go.
+    """
+
+    held: frozenset[_Name]
+    free: frozenset[_Name]
 
 
 def cutoff(session: Session, days: int) -> datetime:
@@ -116,15 +134,30 @@ def decide_files(session: Session, files: Iterable[StoredFile], policy: str) -> 
     )
 
 
-def lock_removable(session: Session, files: Sequence[StoredFile], before: datetime) -> set[int]:
-    """Return the receipts among these whose file may still go, their studies locked until the transaction ends."""
+def lock_files(session: Session, files: Sequence[StoredFile], before: datetime | None) -> Locked[int]:
+    """Lock the studies of receipts whose file is to go, and ask again whether it may.
+
+    Parameters
+    ----------
+    before : datetime or None
+        From `cutoff`; None where no policy lets anything go any more.
+
+    Returns
+    -------
+    Locked
+        Of receipts. One whose decision another run has taken back meanwhile may not go.
+    """
     ids = [file.receipt_id for file in files]
-    receipts = select(Receipt.study_id, Image.study_id).join(Image, Image.id == Receipt.image_id)
-    of = {number for pair in session.execute(receipts.where(Receipt.id.in_(ids))) for number in pair}
-    locked = _lock(session, of)
-    free = select(Receipt.id).where(Receipt.id.in_(ids), _may_go(before), Receipt.study_id.in_(locked))
-    free = free.where(Receipt.image_id.in_(select(Image.id).where(Image.study_id.in_(locked))))
-    return set(session.scalars(free))
+    decided = select(Receipt.id, Receipt.study_id, Image.study_id.label("home_id")).where(
+        Receipt.id.in_(ids), Receipt.image_id == Image.id
+    )
+    of = session.execute(decided).all()
+    locked = _lock(session, {number for row in of for number in (row.study_id, row.home_id)})
+    held = {row.id for row in of if {row.study_id, row.home_id} <= locked}
+    if before is None:
+        return Locked(frozenset(held), frozenset())
+    free = select(Receipt.id).where(Receipt.id.in_(held), Receipt.removal_policy.is_not(None), _may_go(before))
+    return Locked(frozenset(held), frozenset(session.scalars(free)))
 
 
 def note_removed(session: Session, receipt_ids: Sequence[int]) -> None:
@@ -169,12 +202,17 @@ def needed_masters(session: Session, digests: Sequence[str], before: datetime) -
     return {digest for digest in (*session.scalars(shown), *session.scalars(imported)) if digest is not None}
 
 
-def lock_masters(session: Session, digests: Sequence[str], before: datetime) -> set[str]:
-    """Return the masters among these that may still go, the studies that show them locked."""
+def lock_masters(session: Session, digests: Sequence[str], before: datetime | None) -> Locked[str]:
+    """Lock the studies that show masters which are to go, and ask again whether they may; as `lock_files`."""
     of = session.execute(select(Image.study_id, Image.master_digest).where(Image.master_digest.in_(digests))).all()
     locked = _lock(session, {row.study_id for row in of})
-    busy = {row.master_digest for row in of if row.study_id not in locked}
-    return set(digests) - busy - needed_masters(session, digests, before)
+    held = frozenset(digests) - {row.master_digest for row in of if row.study_id not in locked}
+    if before is None:
+        return Locked(held, frozenset())
+    decided = session.scalars(
+        select(RemovedMaster.digest).where(RemovedMaster.digest.in_(digests), RemovedMaster.removed_at.is_(None))
+    )
+    return Locked(held, held & frozenset(decided) - needed_masters(session, digests, before))
 
 
 def decide_masters(session: Session, digests: Sequence[str], policy: str) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -60,15 +61,13 @@ class Masters:
         self._policy = policy
 
     def finish_former(self) -> Iterator[Removed]:
-        """Bring to its end what a run decided that was cut short: note what is gone, take back what is there."""
+        """Bring to its end what a run decided that was cut short: remove, note or take back."""
         with self._sessions.begin() as session:
             decided = iter(removal.unfinished_masters(session))
         while digests := list(islice(decided, _BATCH)):
-            gone = [digest for digest in digests if not self._restore(digest)]
-            with self._sessions.begin() as session:
-                removal.note_removed_masters(session, gone)
-                removal.withdraw_masters(session, [digest for digest in digests if digest not in gone])
-            yield Removed(masters=len(gone))
+            for digest in digests:
+                self._restore(digest)
+            yield self._remove(digests)
 
     def remove(self) -> Iterator[Removed]:
         """Remove what the policy lets go, a batch at a time.
@@ -84,11 +83,7 @@ class Masters:
             with self._sessions.begin() as session:
                 removal.decide_masters(session, [file.digest for file in files], str(self._policy))
             failpoints.reach("retention.masters_decided")
-            try:
-                yield self._remove(files)
-            except OSError as error:
-                message = f"the masters directory refuses to let a file go (errno {error.errno}); check its permissions"
-                raise TransientFailure(message) from error
+            yield self._remove([file.digest for file in files])
 
     def due(self, sessions: sessionmaker[Session]) -> Iterator[list[MasterFile]]:
         """Yield the masters that may go, by folder."""
@@ -120,45 +115,57 @@ class Masters:
                 if name and status.st_mtime < before.timestamp():
                     yield MasterFile(name[1], status.st_size)
 
-    def _remove(self, files: Sequence[MasterFile]) -> Removed:
-        if self._policy is None:
-            return Removed()
+    def _remove(self, digests: Sequence[str]) -> Removed:
+        gone: dict[str, int] = {}
         with self._sessions.begin() as session:
-            before = removal.cutoff(session, self._policy.days)
-            free = removal.lock_masters(session, [file.digest for file in files], before)
-            gone = [file for file in files if file.digest in free and self._let_go(file.digest, before)]
-            for folder in {master_path(self._masters, file.digest).parent for file in gone}:
-                sync_directory(folder)
+            before = None if self._policy is None else removal.cutoff(session, self._policy.days)
+            ours = removal.lock_masters(session, digests, before)
+            try:
+                for digest in digests:
+                    size = self._size(digest)
+                    if size is None or (before and digest in ours.free and self._let_go(digest, before)):
+                        gone[digest] = size or 0
+                for folder in {master_path(self._masters, digest).parent for digest in gone}:
+                    if folder.is_dir():
+                        sync_directory(folder)
+            except OSError as error:
+                message = f"the masters directory refuses to let a file go (errno {error.errno}); check its permissions"
+                raise TransientFailure(message) from error
             failpoints.reach("retention.masters_gone")
-            removed = {file.digest for file in gone}
-            removal.note_removed_masters(session, sorted(removed))
-            removal.withdraw_masters(session, [file.digest for file in files if file.digest not in removed])
+            removal.note_removed_masters(session, sorted(gone))
+            removal.withdraw_masters(session, sorted(ours.held - gone.keys()))
         failpoints.reach("retention.masters_noted")
-        return Removed(masters=len(gone), master_bytes=sum(file.size for file in gone))
+        return Removed(masters=len(gone), master_bytes=sum(gone.values()))
+
+    def _size(self, digest: str) -> int | None:
+        """Return the bytes of a master; None where it is gone and nobody holds it under another name."""
+        path = master_path(self._masters, digest)
+        for name in (path, _aside(path)):
+            with suppress(FileNotFoundError):
+                return name.stat().st_size
+        return None
 
     def _let_go(self, digest: str, before: datetime) -> bool:
         """Remove a master unless somebody kept it anew; say whether it is gone."""
         path = master_path(self._masters, digest)
         aside = _aside(path)
-        try:
+        # another run may do the same at the same time: whoever finds nothing leaves it to that one
+        with suppress(FileNotFoundError):
             path.rename(aside)
-        except FileNotFoundError:
-            return True
-        failpoints.reach("retention.master_aside")
-        if aside.stat().st_mtime >= before.timestamp():
-            # the same pixels, should it have been made again meanwhile
-            aside.rename(path)
-            return False
-        aside.unlink()
-        failpoints.reach("retention.master_removed")
-        return not path.exists()
+            failpoints.reach("retention.master_aside")
+            if aside.stat().st_mtime >= before.timestamp():
+                # the same pixels, should it have been made again meanwhile
+                aside.rename(path)
+            else:
+                aside.unlink()
+                failpoints.reach("retention.master_removed")
+        return self._size(digest) is None
 
-    def _restore(self, digest: str) -> bool:
-        """Give a master back its name, if a run that was cut short had taken it; say whether it is there."""
+    def _restore(self, digest: str) -> None:
+        """Give a master back its name, if a run that was cut short had taken it."""
         path = master_path(self._masters, digest)
-        if _aside(path).exists():
+        with suppress(FileNotFoundError):
             _aside(path).rename(path)
-        return path.exists()
 
 
 def _aside(path: Path) -> Path:

@@ -93,17 +93,18 @@ class StoredFiles:
         staying: list[int] = []
         refused: OSError | None = None
         with self._sessions.begin() as session:
-            free: set[int] = set()
-            asked: set[str] = set()
-            if self._policy is not None:
-                before = removal.cutoff(session, self._policy.days)
-                free, asked = removal.lock_removable(session, files, before), self._asked(session)
+            before = None if self._policy is None else removal.cutoff(session, self._policy.days)
+            ours = removal.lock_files(session, files, before)
+            asked = self._asked(session)
             for file in files:
                 path = self._path(file)
                 if not path.exists():
-                    # by a run that ended before it could say so
+                    # by a run that ended before it could say so, or is about to
                     gone.append(file)
-                elif file.receipt_id not in free or file.sop_instance_uid in asked:
+                elif file.receipt_id not in ours.held:
+                    # a worker changes its study, or another run has it: left as it is
+                    continue
+                elif file.receipt_id not in ours.free or file.sop_instance_uid in asked:
                     staying.append(file.receipt_id)
                 else:
                     try:
