@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.orm import Session
 
 from bench import machine
 from bench.ledger_load import Size, load
@@ -36,6 +37,8 @@ from db.migrate import upgrade
 _LARGE: Final = ("receipt", "image", "study", "prediction", "flag", "study_revision", "labelled_image", "label")
 _INSERT: Final = "insert of a result, with commit"
 _INSERT_BAR: Final = 50.0
+# milliseconds on the wall's clock and on processors
+Time = tuple[float, float]
 _QUICK: Final = "--images 20000 --warm 3 --cold 1"
 
 
@@ -100,33 +103,32 @@ class _Bench:
             self._ledger = Ledger(session)
         self._results = Results(self._ledger, stamp())
         self._queries = queries(self._ledger)
-        self.cold: dict[str, list[float]] = {}
-        self.warm: dict[str, list[float]] = {}
+        self.cold: dict[str, list[Time]] = {}
+        self.warm: dict[str, list[Time]] = {}
 
-    def rounds(self, count: int, times: dict[str, list[float]]) -> None:
+    def rounds(self, count: int, times: dict[str, list[Time]]) -> None:
         """Run every query so often, in an order drawn anew each time."""
         for number in range(count):
             for query in self._chance.sample(self._queries, len(self._queries)):
                 with (self._sessions if query.writes else self._readers)() as session:
-                    began = time.perf_counter()
+                    watch = _Watch(session)
                     query.run(session, self._chance)
-                    times.setdefault(query.name, []).append(_milliseconds(began))
+                    times.setdefault(query.name, []).append(watch.read())
                     session.rollback()
             with self._sessions.begin() as session:
                 self._results.prepare(session)
-            began = time.perf_counter()
-            with self._sessions.begin() as session:
+            with self._sessions() as session:
+                watch = _Watch(session)
                 self._results.insert(session)
-            times.setdefault(_INSERT, []).append(_milliseconds(began))
+                session.commit()
+                times.setdefault(_INSERT, []).append(watch.read())
             if number % 20 == 0:
                 print(f"round {number} of {count}", flush=True)
 
     def run(self, date: str, facts: dict[str, str], seconds: float | None) -> Run:
         """Bring everything together."""
         measured = [self._measured(query) for query in self._queries]
-        measured.insert(
-            3, Measured(_INSERT, _INSERT_BAR, self.cold[_INSERT], self.warm[_INSERT], *self._plan_of_insert())
-        )
+        measured.insert(4, self._together(_INSERT, _INSERT_BAR, *self._plan_of_insert()))
         with self._engine.connect() as connection:
             counts = {
                 row.relname: int(row.reltuples)
@@ -141,13 +143,12 @@ class _Bench:
         with _seen(self._engine) as seen, (self._sessions if query.writes else self._readers)() as session:
             query.run(session, self._chance)
             session.rollback()
-        return Measured(
-            query.name,
-            query.bar_milliseconds,
-            self.cold.get(query.name, []),
-            self.warm[query.name],
-            *_indexes_and_scans(self._engine, seen),
-        )
+        return self._together(query.name, query.bar_milliseconds, *_indexes_and_scans(self._engine, seen))
+
+    def _together(self, name: str, bar: float | None, indexes: list[str], scans: list[str]) -> Measured:
+        cold = [wall for wall, _ in self.cold.get(name, [])]
+        warm = [wall for wall, _ in self.warm[name]]
+        return Measured(name, bar, cold, warm, [processor for _, processor in self.warm[name]], indexes, scans)
 
     def _plan_of_insert(self) -> tuple[list[str], list[str]]:
         with self._sessions.begin() as session:
@@ -168,8 +169,20 @@ class _Bench:
             return "\n".join(row[0] for row in rows)
 
 
-def _milliseconds(began: float) -> float:
-    return round((time.perf_counter() - began) * 1000, 3)
+class _Watch:
+    """What passes from now on, on the wall's clock and on processors: ours and the server's, one after the other."""
+
+    def __init__(self, session: Session) -> None:
+        self._backend = Path(f"/proc/{session.connection().connection.driver_connection.info.backend_pid}/schedstat")  # type: ignore[union-attr]
+        self._processor, self._wall = self._on_processor(), time.perf_counter()
+
+    def read(self) -> Time:
+        """Return milliseconds, of the wall's clock and of processors."""
+        wall, processor = time.perf_counter() - self._wall, self._on_processor() - self._processor
+        return round(wall * 1000, 3), round(processor * 1000, 3)
+
+    def _on_processor(self) -> float:
+        return time.thread_time() + int(self._backend.read_text().split()[0]) / 1e9
 
 
 @contextmanager

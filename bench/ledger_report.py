@@ -24,6 +24,9 @@ class Measured:
     bar_milliseconds : float or None
     cold, warm : list of float
         Milliseconds of each execution: the first ones after a restart with nothing cached, and later ones.
+    processor : list of float
+        Of each warm one, milliseconds that it kept a processor busy, ours or the server's: what is left of it on a
+        machine that does nothing else, but for the disk.
     indexes : list of str
         That its statements read.
     scans : list of str
@@ -34,6 +37,7 @@ class Measured:
     bar_milliseconds: float | None
     cold: list[float]
     warm: list[float]
+    processor: list[float]
     indexes: list[str]
     scans: list[str]
 
@@ -113,11 +117,15 @@ def markdown(run: Run) -> str:
                 [(what, bound, said, "met" if met else "**missed**") for what, bound, said, met in bars(run)],
             ),
             table(
-                ("milliseconds", "warm: median", "p95", "most", "cold: median", "most", "indexes read", "whole tables"),
+                (
+                    *("milliseconds", "warm: median", "p95", "most", "on processors: median", "p95"),
+                    *("cold: median", "most", "indexes read", "whole tables"),
+                ),
                 [
                     (
                         query.name,
                         *(f"{percentile(query.warm, share):.1f}" for share in (0.5, 0.95, 1.0)),
+                        *(f"{percentile(query.processor, share):.1f}" for share in (0.5, 0.95)),
                         *((f"{percentile(query.cold, share):.1f}" for share in (0.5, 1.0)) if query.cold else ("", "")),
                         ", ".join(f"`{name}`" for name in query.indexes),
                         ", ".join(query.scans) or "none",

@@ -6,7 +6,8 @@ Lists that can grow take `limit` and `after`, the last row of the page before
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -20,7 +21,6 @@ from sqlalchemy import (
     TableClause,
     column,
     literal,
-    or_,
     select,
     table,
     tuple_,
@@ -29,8 +29,9 @@ from sqlalchemy.orm import Session
 
 from db import worklist
 from db.base import Moment, Words
+from db.models.receipt import Receipt
 from db.models.study import Study
-from db.vocabulary import Outcome
+from db.vocabulary import FLAG_PRIORITY, FlagKind, Outcome, ReceiptState
 from db.worklist import Place
 
 _AT_ONCE: Final = 500
@@ -61,7 +62,7 @@ def _columns() -> list[ColumnClause[Any]]:
 
 
 STUDY_RESULT: Final[TableClause] = table("study_result", *_columns())
-FLAGGED_RESULT: Final[TableClause] = table("flagged_result", *_columns(), column("receipt_id", Integer()))
+READER_RESULT: Final[TableClause] = table("reader_result", *_columns())
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +140,7 @@ def results(
     if since is not None:
         keys = keys.where(Study.last_received_at >= since)
     numbers = list(session.scalars(keys))
-    found: dict[int, ResultRow] = {}
-    for start in range(0, len(numbers), _AT_ONCE):
-        # worked out for these alone, where ordering the view would take all of them
-        some = select(STUDY_RESULT).where(STUDY_RESULT.c.study_id.in_(numbers[start : start + _AT_ONCE]))
-        found |= {row["study_id"]: _result(row) for row in session.execute(some).mappings()}
+    found = _of_studies(session, STUDY_RESULT, numbers)
     return [found[number] for number in numbers]
 
 
@@ -163,24 +160,48 @@ def _flagged(session: Session, since: datetime | None, limit: int | None, after:
     if after is not None:
         behind = Place(after.priority or 0, after.received_at, after.study_id or 0, after.receipt_id or 0)
     places = worklist.places(session, since=since, limit=limit, after=behind)
-    found: dict[tuple[int, int], ResultRow] = {}
-    for start in range(0, len(places), _AT_ONCE):
-        some = places[start : start + _AT_ONCE]
-        studies = [place.study_id for place in some if place.study_id]
-        receipts = [place.receipt_id for place in some if place.receipt_id]
-        view = FLAGGED_RESULT.c
-        # in one statement: that PostgreSQL plans the view takes longer than that it reads a page of it
-        wanted = (
-            or_(view.study_id.in_(studies), view.receipt_id.in_(receipts)) if receipts else view.study_id.in_(studies)
-        )
-        for row in session.execute(select(FLAGGED_RESULT).where(wanted)).mappings():
-            found[row["study_id"] or 0, row["receipt_id"] or 0] = _result(row)
-    return [
-        # the time that put it in its place, so that the next page goes on exactly there
-        replace(found[key], received_at=place.received_at)
-        for place in places
-        if (key := (place.study_id, place.receipt_id)) in found
-    ]
+    studies = _of_studies(session, READER_RESULT, [place.study_id for place in places if place.study_id])
+    lone = {}
+    for some in _some([place.receipt_id for place in places if place.receipt_id]):
+        columns = Receipt.id, Receipt.state, Receipt.reason, Receipt.received_at
+        for row in session.execute(select(*columns).where(Receipt.id.in_(some))):
+            lone[row.id] = _lone(*row)
+    rows = (studies.get(place.study_id) or lone.get(place.receipt_id) for place in places)
+    # the time that put a row in its place, so that the next page goes on exactly there
+    return [replace(row, received_at=place.received_at) for row, place in zip(rows, places, strict=True) if row]
+
+
+def _lone(receipt_id: int, state: ReceiptState, reason: str | None, received_at: datetime) -> ResultRow:
+    """Return the row of `flagged_result` for a receipt without study."""
+    overdue = state is ReceiptState.PENDING
+    kind = FlagKind.OVERDUE if overdue else FlagKind.NO_RESULT
+    values: dict[str, Any] = dict.fromkeys(field.name for field in fields(ResultRow))
+    values |= {
+        "outcome": Outcome.PENDING if overdue else Outcome.NO_RESULT,
+        "reason": reason,
+        "flags": (kind.value,),
+        "annotations": (),
+        "priority": FLAG_PRIORITY[kind],
+        "received_at": received_at,
+        "last_received_at": received_at,
+        "receipt_id": receipt_id,
+    }
+    return ResultRow(**values)
+
+
+def _of_studies(session: Session, view: TableClause, study_ids: list[int]) -> dict[int, ResultRow]:
+    """Return rows of a view, worked out for these studies alone, where ordering the view would take all of them."""
+    found: dict[int, ResultRow] = {}
+    for some in _some(study_ids):
+        for row in session.execute(select(view).where(view.c.study_id.in_(some))).mappings():
+            found[row["study_id"]] = _result(row)
+    return found
+
+
+def _some(numbers: list[int]) -> Iterator[list[int]]:
+    """Yield as many at a time as a statement takes."""
+    for start in range(0, len(numbers), _AT_ONCE):
+        yield numbers[start : start + _AT_ONCE]
 
 
 def _result(row: RowMapping) -> ResultRow:

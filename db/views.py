@@ -1,8 +1,9 @@
-"""The two views people and BI tools query; docs/ledger.md describes their columns.
+"""The views people and BI tools query; docs/ledger.md describes their columns.
 
 `study_result` has every study. `flagged_result` has what waits for a reader:
 studies with an open flag, and receipts that are unreadable or overdue and of
-which no study is known.
+which no study is known. Between them stands `reader_result`, every study as a
+reader may see it: what is to be read blind tells nothing of its score.
 
 The outcome is computed here from images and receipts, not copied from
 `study.outcome`: a study never reads NOT_SUSPECTED while an instance of it is
@@ -22,7 +23,7 @@ from typing import Final
 from db.vocabulary import BLIND_FLAGS, FLAG_PRIORITY, GOOD_STATES, OUTCOME_PRECEDENCE, FlagKind, Outcome
 
 # in the order they are dropped
-NAMES: Final = ("flagged_result", "study_result")
+NAMES: Final = ("flagged_result", "reader_result", "study_result")
 DIALECTS: Final = ("postgresql", "sqlite")
 
 _NOW: Final = {
@@ -87,7 +88,7 @@ _DECIDING: Final = """FROM image i JOIN prediction p ON p.image_id = i.id
 
 def statements(dialect: str) -> list[str]:
     """Return the CREATE VIEW statements for ``postgresql`` or ``sqlite``, in order."""
-    return [_study_result(dialect), _flagged_result(dialect)]
+    return [_study_result(dialect), _reader_result(), _flagged_result(dialect)]
 
 
 def digest() -> str:
@@ -154,8 +155,7 @@ FROM {source}
 LEFT JOIN model_version m ON m.id = p.model_version_id"""  # noqa: S608 - nothing but constants of this module
 
 
-def _flagged_result(dialect: str) -> str:
-    now = _NOW[dialect]
+def _reader_result() -> str:
     blind = "CASE WHEN v.flags LIKE '%AUDIT%' THEN"
     shown = sorted(BLIND_FLAGS, key=lambda kind: FLAG_PRIORITY[kind])
     words = " || ".join(f"CASE WHEN v.flags LIKE '%{kind}%' THEN '{kind},' ELSE '' END" for kind in shown)
@@ -163,24 +163,28 @@ def _flagged_result(dialect: str) -> str:
         f"{blind} NULL ELSE v.{column} END AS {column}"
         for column in ("outcome", "reason", "probability", "threshold", "score", "score_threshold")
     )
-    columns = f"""v.study_id, v.study_uid, v.accession_number, v.patient_id, v.study_date,
+    return f"""CREATE VIEW reader_result AS
+SELECT
+    v.study_id, v.study_uid, v.accession_number, v.patient_id, v.study_date,
     {hidden},
     {blind} rtrim({words}, ',') ELSE v.flags END AS flags,
     {blind} '' ELSE v.annotations END AS annotations,
     v.priority,
     {blind} NULL ELSE v.model_version END AS model_version,
-    v.received_at, v.last_received_at, v.settled_at, v.revision,
-    CAST(NULL AS integer) AS receipt_id"""
+    v.received_at, v.last_received_at, v.settled_at, v.revision
+FROM study_result v"""  # noqa: S608 - constants
+
+
+def _flagged_result(dialect: str) -> str:
+    now = _NOW[dialect]
     # flagged and merely overdue studies apart: of two plain IN, each database can begin with the few studies asked for
     return f"""CREATE VIEW flagged_result AS
-SELECT
-    {columns}
-FROM study_result v
+SELECT v.*, CAST(NULL AS integer) AS receipt_id
+FROM reader_result v
 WHERE v.study_id IN (SELECT f.study_id FROM flag f WHERE f.cleared_at IS NULL)
 UNION ALL
-SELECT
-    {columns}
-FROM study_result v
+SELECT v.*, CAST(NULL AS integer)
+FROM reader_result v
 WHERE v.study_id IN (
     SELECT r.study_id FROM receipt r WHERE r.state = 'PENDING' AND r.due_at < {now} AND r.study_id IS NOT NULL)
 AND NOT EXISTS (SELECT 1 FROM flag f WHERE f.study_id = v.study_id AND f.cleared_at IS NULL)

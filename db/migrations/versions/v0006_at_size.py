@@ -17,7 +17,7 @@ branch_labels = None
 depends_on = None
 
 # `db.views.digest()` of the views this schema serves
-VIEWS = "79e5a250043ff7655374677bc9bb6ddadb1be98b27b2ca9b5877a4faf6d7a588"
+VIEWS = "3d03216e4e2f16e6ddf3a23f612c25189764374149b9cc65ddab0e245735fcfc"
 
 _MOMENT: Final = sa.DateTime(timezone=True)
 _BEFORE_ALL: Final = sa.text("'1970-01-01 00:00:00.000000'")

@@ -160,6 +160,7 @@ def test_an_unreachable_database_is_said_without_its_password(make_settings: Cal
 def test_columns_of_the_views_are_the_same_on_both_databases(engine: Engine) -> None:
     columns = {name: [column["name"] for column in inspect(engine).get_columns(name)] for name in views.NAMES}
     assert columns["flagged_result"] == [*columns["study_result"], "receipt_id"]
+    assert columns["reader_result"] == columns["study_result"]
     assert columns["study_result"] == [
         "study_id",
         "study_uid",

@@ -54,14 +54,17 @@ def test_pages_are_the_view_in_its_order(session: Session, seed: int) -> None:
     _populate(random.Random(seed))
     ordered = session.execute(
         text(
-            "SELECT priority, study_id, receipt_id, flags FROM flagged_result "
+            "SELECT priority, study_id, receipt_id, flags, reason, outcome FROM flagged_result "
             "ORDER BY priority, received_at, coalesce(study_id, 0), coalesce(receipt_id, 0)"
         )
     )
     expected = [tuple(row) for row in ordered]
     assert len(expected) > 20
     for size in (5, 500):
-        found = [(row.priority, row.study_id, row.receipt_id, ",".join(row.flags)) for row in _pages(session, size)]
+        found = [
+            (row.priority, row.study_id, row.receipt_id, ",".join(row.flags), row.reason, row.outcome)
+            for row in _pages(session, size)
+        ]
         assert found == expected
     assert flagged_count(session) == len(expected)
 
