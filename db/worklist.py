@@ -8,12 +8,26 @@ overdue, unreadable receipts without study, and overdue ones without study.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from enum import Enum, auto
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, distinct, func, literal, or_, select, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    distinct,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.orm import Session, aliased
 
 from db.base import Moment, database_now
@@ -25,7 +39,25 @@ from db.vocabulary import FLAG_PRIORITY, FlagKind, ReceiptState
 _OVERDUE: Final = FLAG_PRIORITY[FlagKind.OVERDUE]
 _NO_RESULT: Final = FLAG_PRIORITY[FlagKind.NO_RESULT]
 
+# more rows than anybody has; a limit of none is not written alike on both databases
+_ALL: Final = 2**31 - 1
+
 _Places = Select[int, datetime, int, int]
+
+_LIMIT: Final = bindparam("limit", type_=Integer())
+_RECEIVED_AT: Final = bindparam("received_at", type_=Moment())
+_RECEIPT_ID: Final = bindparam("receipt_id", type_=Integer())
+# a receipt's row has study 0, so whatever study has the same priority and time stands behind it
+_THREE: Final = tuple_(bindparam("priority", type_=Integer()), _RECEIVED_AT, bindparam("study_id", type_=Integer()))
+
+
+class _Behind(Enum):
+    """What of a kind of rows lies before the page."""
+
+    NOTHING = auto()
+    PLACE = auto()
+    TIME = auto()
+    ALL = auto()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,10 +94,25 @@ def places(
     after : Place, optional
         Only behind this.
     """
-    arms = [arm.limit(limit).subquery() for arm in _arms(since, after)]
-    every = union_all(*(select(arm) for arm in arms)).subquery()
-    query = select(every).order_by(every.c.priority, every.c.received_at, every.c.study_id, every.c.receipt_id)
-    return [Place(*row) for row in session.execute(query.limit(limit))]
+    values: dict[str, object] = {"limit": _ALL if limit is None else limit, "since": since}
+    if after is not None:
+        values |= asdict(after)
+    return [Place(*row) for row in session.execute(_query(since is not None, _behind(after)), values)]
+
+
+def _behind(after: Place | None) -> tuple[_Behind, _Behind, _Behind]:
+    """Say how a page begins in the flagged studies, the unreadable receipts and the overdue ones."""
+    if after is None:
+        return _Behind.NOTHING, _Behind.NOTHING, _Behind.NOTHING
+    unreadable, overdue = (_behind_lone(after, priority) for priority in (_NO_RESULT, _OVERDUE))
+    return _Behind.PLACE, unreadable, overdue
+
+
+def _behind_lone(after: Place, priority: int) -> _Behind:
+    if after.priority != priority:
+        return _Behind.NOTHING if after.priority < priority else _Behind.ALL
+    # at one time, receipts stand before studies
+    return _Behind.PLACE if after.study_id == 0 else _Behind.TIME
 
 
 def count(session: Session) -> int:
@@ -79,15 +126,30 @@ def count(session: Session) -> int:
     return flagged + sum(session.scalar(query) or 0 for query in (overdue, alone, late))
 
 
-def _arms(since: datetime | None, after: Place | None) -> Iterator[_Places]:
-    yield _flagged(since, after)
-    yield _overdue_studies(since, after)
-    for priority, condition in ((_NO_RESULT, _unreadable(Receipt)), (_OVERDUE, _overdue(Receipt))):
-        if after is None or after.priority <= priority:
-            yield _lone(priority, condition, since, after)
+@cache
+def _query(since: bool, behind: tuple[_Behind, _Behind, _Behind]) -> _Places:  # noqa: FBT001 - made for `cache`
+    """Build the statement once for each kind of page: building it takes longer than running it."""
+    studies, unreadable, overdue = behind
+    arms = [_flagged(studies), _overdue_studies(studies)]
+    if unreadable is not _Behind.ALL:
+        arms.append(_lone(_NO_RESULT, _unreadable(Receipt), unreadable))
+    if overdue is not _Behind.ALL:
+        arms.append(_lone(_OVERDUE, _overdue(Receipt), overdue))
+    if since:
+        arms = [arm.where(late) for arm, late in zip(arms, _late(len(arms)), strict=True)]
+    limited = [arm.limit(_LIMIT).subquery() for arm in arms]
+    every = union_all(*(select(arm) for arm in limited)).subquery()
+    query = select(every).order_by(every.c.priority, every.c.received_at, every.c.study_id, every.c.receipt_id)
+    return query.limit(_LIMIT)
 
 
-def _flagged(since: datetime | None, after: Place | None) -> _Places:
+def _late(arms: int) -> list[ColumnElement[bool]]:
+    since = bindparam("since", type_=Moment())
+    recent = select(Study.id).where(Study.id == Flag.study_id, Study.last_received_at >= since).exists()
+    return [recent, Study.last_received_at >= since, *[Receipt.received_at >= since] * (arms - 2)]
+
+
+def _flagged(behind: _Behind) -> _Places:
     sooner = aliased(Flag)
     query = (
         select(Flag.priority, Flag.received_at, Flag.study_id, literal(0, Integer()).label("receipt_id"))
@@ -106,14 +168,12 @@ def _flagged(since: datetime | None, after: Place | None) -> _Places:
         )
         .order_by(Flag.priority, Flag.received_at, Flag.study_id)
     )
-    if since is not None:
-        query = query.join(Study, Study.id == Flag.study_id).where(Study.last_received_at >= since)
-    if after is not None:
-        query = query.where(tuple_(Flag.priority, Flag.received_at, Flag.study_id) > _three(after))
+    if behind is _Behind.PLACE:
+        query = query.where(tuple_(Flag.priority, Flag.received_at, Flag.study_id) > _THREE)
     return query
 
 
-def _overdue_studies(since: datetime | None, after: Place | None) -> _Places:
+def _overdue_studies(behind: _Behind) -> _Places:
     sooner = aliased(Flag)
     late = aliased(Receipt)
     # few: receipts that a person put back and nobody finished in time
@@ -130,15 +190,12 @@ def _overdue_studies(since: datetime | None, after: Place | None) -> _Places:
         )
         .order_by(Study.first_received_at, Study.id)
     )
-    if since is not None:
-        query = query.where(Study.last_received_at >= since)
-    if after is not None:
-        here = tuple_(literal(_OVERDUE, Integer()), Study.first_received_at, Study.id)
-        query = query.where(here > _three(after))
+    if behind is _Behind.PLACE:
+        query = query.where(tuple_(literal(_OVERDUE, Integer()), Study.first_received_at, Study.id) > _THREE)
     return query
 
 
-def _lone(priority: int, condition: ColumnElement[bool], since: datetime | None, after: Place | None) -> _Places:
+def _lone(priority: int, condition: ColumnElement[bool], behind: _Behind) -> _Places:
     query = (
         select(
             literal(priority, Integer()).label("priority"),
@@ -149,19 +206,11 @@ def _lone(priority: int, condition: ColumnElement[bool], since: datetime | None,
         .where(Receipt.study_id.is_(None), condition)
         .order_by(Receipt.received_at, Receipt.id)
     )
-    if since is not None:
-        query = query.where(Receipt.received_at >= since)
-    if after is not None and after.priority == priority:
-        moment = literal(after.received_at, Moment())
-        behind = tuple_(Receipt.received_at, Receipt.id) > tuple_(moment, after.receipt_id)
-        # at one time, receipts stand before studies
-        query = query.where(behind if after.study_id == 0 else Receipt.received_at > moment)
+    if behind is _Behind.PLACE:
+        query = query.where(tuple_(Receipt.received_at, Receipt.id) > tuple_(_RECEIVED_AT, _RECEIPT_ID))
+    elif behind is _Behind.TIME:
+        query = query.where(Receipt.received_at > _RECEIVED_AT)
     return query
-
-
-def _three(after: Place) -> ColumnElement[Any]:
-    # a receipt's row has study 0, so whatever study has the same priority and time stands behind it
-    return tuple_(literal(after.priority, Integer()), literal(after.received_at, Moment()), after.study_id)
 
 
 def _open_flag(study_id: Any, flag: type[Flag] = Flag) -> Select[int]:
