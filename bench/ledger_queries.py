@@ -132,8 +132,8 @@ def queries(ledger: Ledger) -> list[Query]:
         Query("all figures of `lungwatch status`", lambda session, _: status(session)),
         Query("quarantine, a page", lambda session, _: quarantined(session)),
         Query(
-            "retention: a batch that may go",
-            lambda session, _: removal.removable_files(session, removal.cutoff(session, 365), 50),
+            "retention: a look at 1000 old receipts",
+            lambda session, _: removal.removable_files(session, removal.cutoff(session, 365)),
         ),
     ]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, tuple_, update
 from sqlalchemy.orm import Session, aliased
@@ -27,6 +27,8 @@ from db.models.retention import RemovedMaster
 from db.models.study import Image, Study
 from db.vocabulary import FINAL
 
+# at a time, of old receipts: on a cold disk one takes some milliseconds
+_LOOK_AT: Final = 1000
 _Name = TypeVar("_Name", int, str)
 
 
@@ -52,6 +54,14 @@ class StoredFile:
     size: int
     sop_instance_uid: str | None
     finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a look at old receipts came."""
+
+    finished_at: datetime
+    receipt_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +101,17 @@ def cutoff(session: Session, days: int) -> datetime:
 
 
 def removable_files(
-    session: Session, before: datetime, limit: int, after: StoredFile | None = None
-) -> list[StoredFile]:
-    """Return stored files that a policy may remove, those whose receipts ended first.
+    session: Session, before: datetime, after: Mark | None = None
+) -> tuple[list[StoredFile], Mark | None]:
+    """Look at the next so many old receipts and return those whose file a policy may remove, and how far it looked.
 
     A receipt's file may go when nothing can follow its state, it ended before
     the time given, and each study it belongs to (the one it names, and the one
     its image is in force in) is settled and has no open flag: no review is
     outstanding, no conflict waits for a person, nothing is to be delivered.
+
+    However many old files stay, because nobody clears flags, say, no statement
+    reads more than `_LOOK_AT` receipts.
 
     Parameters
     ----------
@@ -106,16 +119,31 @@ def removable_files(
         Any session.
     before : datetime
         From `cutoff`.
-    limit : int
-        At most so many.
-    after : StoredFile, optional
-        Go on behind this one.
+    after : Mark, optional
+        Where the look before ended.
+
+    Returns
+    -------
+    list of StoredFile
+        Those whose receipts ended first come first; may be empty before the end.
+    Mark or None
+        Where to go on; None at the end.
     """
-    query = _files().where(Receipt.removal_policy.is_(None), _may_go(before))
-    query = query.order_by(Receipt.finished_at, Receipt.id).limit(limit)
+    window = (
+        select(Receipt.finished_at, Receipt.id)
+        .where(Receipt.finished_at < before, Receipt.removed_at.is_(None))
+        .order_by(Receipt.finished_at, Receipt.id)
+        .limit(_LOOK_AT)
+    )
     if after is not None:
-        query = query.where(tuple_(Receipt.finished_at, Receipt.id) > tuple_(after.finished_at, after.receipt_id))
-    return [_file(row) for row in session.execute(query)]
+        window = window.where(tuple_(Receipt.finished_at, Receipt.id) > tuple_(after.finished_at, after.receipt_id))
+    seen = [Mark(finished_at, number) for finished_at, number in session.execute(window) if finished_at is not None]
+    if not seen:
+        return [], None
+    query = _files().where(
+        Receipt.id.in_([mark.receipt_id for mark in seen]), Receipt.removal_policy.is_(None), _may_go(before)
+    )
+    return [_file(row) for row in session.execute(query.order_by(Receipt.finished_at, Receipt.id))], seen[-1]
 
 
 def unfinished_files(session: Session, limit: int, after_id: int = 0) -> list[StoredFile]:

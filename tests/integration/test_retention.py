@@ -127,6 +127,16 @@ def test_a_file_of_an_instance_in_force_in_another_study_waits_for_both(
     assert not path.exists()
 
 
+def test_old_files_that_stay_do_not_hide_those_that_go(
+    house: House, policy: Settings, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "_LOOK_AT", 2)
+    kept = [house.study(age=OLD + DAY, state=ReceiptState.QUARANTINED)[0] for _ in range(5)]
+    gone = [house.study()[0] for _ in range(3)]
+    assert run(policy, sessions).stored_files == 3
+    assert [path.exists() for path in (*kept, *gone)] == [True] * 5 + [False] * 3
+
+
 def test_without_a_policy_all_is_kept(house: House, ledger_settings: Settings, sessions: Sessions) -> None:
     paths = house.study(age=3650 * DAY)
     assert run(ledger_settings, sessions) == Removed()
@@ -162,7 +172,7 @@ def test_a_file_that_comes_back_is_named(house: House, policy: Settings, session
 def test_nothing_is_noted_where_the_data_directory_is_not(house: House, policy: Settings, sessions: Sessions) -> None:
     house.study()
     with sessions.begin() as session:
-        removal.decide_files(session, removal.removable_files(session, ago(DAY), 5), "POLICY=1")
+        removal.decide_files(session, removal.removable_files(session, ago(DAY))[0], "POLICY=1")
     shutil.rmtree(house.data / "stored")
     with pytest.raises(TransientFailure, match="mounted"):
         run(policy, sessions)
@@ -174,7 +184,7 @@ def test_a_decision_is_taken_back_where_a_reason_to_keep_came_meanwhile(
 ) -> None:
     path, _ = house.study()
     with sessions.begin() as session, rows_in(session):
-        removal.decide_files(session, removal.removable_files(session, ago(DAY), 5), "POLICY=1")
+        removal.decide_files(session, removal.removable_files(session, ago(DAY))[0], "POLICY=1")
         FlagFactory(study=session.get_one(Study, house.study_id()), kind=FlagKind.CONFLICT)
     assert run(policy, sessions) == Removed()
     assert path.exists()
@@ -209,7 +219,7 @@ def test_what_is_about_to_go_is_not_vouched_for(
 ) -> None:
     path, _ = house.study()
     with sessions.begin() as session:
-        removal.decide_files(session, removal.removable_files(session, ago(DAY), 5), "POLICY=1")
+        removal.decide_files(session, removal.removable_files(session, ago(DAY))[0], "POLICY=1")
     with Ear() as ear:
         name_peer(policy, ear.port)
         Spool(house.data, "listener").new.mkdir(parents=True, exist_ok=True)

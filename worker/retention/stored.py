@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -72,18 +73,17 @@ class StoredFiles:
         """Yield the files that may go, oldest first; one that is not there is `reconcile`'s to name, and left alone."""
         if self._policy is None:
             return
-        last = None
+        mark = None
         while True:
             with sessions() as session:
                 before = removal.cutoff(session, self._policy.days)
-                files = removal.removable_files(session, before, _BATCH, last)
+                files, mark = removal.removable_files(session, before, mark)
                 asked = self._asked(session)
-            if not files:
+            present = (file for file in files if file.sop_instance_uid not in asked and self._path(file).exists())
+            while some := list(islice(present, _BATCH)):
+                yield some
+            if mark is None:
                 return
-            last = files[-1]
-            present = [file for file in files if file.sop_instance_uid not in asked and self._path(file).exists()]
-            if present:
-                yield present
 
     def _remove(self, files: Sequence[StoredFile]) -> Removed:
         if not stored_root(self._data).is_dir():
