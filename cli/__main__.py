@@ -67,6 +67,7 @@ COMMANDS: Final[dict[str, Planned]] = {
         "cli.measuring:stress", "See what a model leans on: frame, sharpness, letters, exposure.", "Model"
     ),
     "peers": Planned("cli.peers:app", "Say who may send; list, add, remove or test peers.", "Administer"),
+    "retention": Planned("cli.retention:retention", "Remove pixels that the site's policies let go.", "Administer"),
     "db": Planned("cli.database:app", "Upgrade or check the ledger's schema.", "Administer"),
 }
 

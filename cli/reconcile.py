@@ -64,6 +64,7 @@ def _show(out: Console, found: Reconciliation) -> None:
         ("Terminal", found.terminal),
         ("Pending", found.pending),
         ("Not registered yet", unregistered),
+        ("Removed by policy", f"{found.removed}{f', {found.removing} under way' if found.removing else ''}"),
         ("Files", f"{found.files}, digests {'compared' if found.digests else 'not compared'}"),
     ]
     out.print(facts(rows))

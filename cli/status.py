@@ -20,7 +20,7 @@ from core.errors import ExitCode, Misconfigured
 from core.settings import Settings, load
 from db.report import StatusReport
 from db.report import status as query_status
-from db.vocabulary import ProcessKind
+from db.vocabulary import ProcessKind, ReceiptState
 from dicom_listener.storage.disk import Watermark
 from dicom_listener.upper_layer.tls import Tls
 
@@ -146,10 +146,10 @@ def _show(
     model = report.champion
     rows: list[tuple[str, object]] = [
         ("Listener", in_words(listening)),
-        ("Registered", f"{report.acknowledged} = {report.terminal} terminal + {report.pending} pending{waiting}"),
-        ("Terminal", _counts({state: count for state, count in report.receipts.items() if state.value != "PENDING"})),
+        ("Pending", f"{report.pending}{waiting}"),
+        ("Terminal", f"{_counts(_terminal(report))} within a day"),
         ("Quarantined", _counts(report.quarantined)),
-        ("Studies", f"{_counts(report.studies)}; {report.unsettled} not settled"),
+        ("Studies", f"{_counts(report.studies)} within a day; {report.unsettled} not settled"),
         ("Wait for a reader", report.flagged),
         ("Model", "-" if model is None else f"{model.name} {model.version}, since {shown(model.since)}"),
     ]
@@ -176,6 +176,10 @@ def _show(
             for process in report.processes
         ]
         out.print(table(("Process", "Host", "PID", "State", "Seen", "Serves", "Problem"), lines))
+
+
+def _terminal(report: StatusReport) -> dict[ReceiptState, int]:
+    return {state: count for state, count in report.receipts.items() if state is not ReceiptState.PENDING}
 
 
 def _counts(counts: Mapping[Any, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Final
 
 import typer
@@ -86,6 +87,8 @@ def _tell(out: Console, story: StudyStory) -> None:
     )
     for receipt in story.receipts:
         out.print(f"  {receipt.receipt_id}: {receipt.entry}")
+        if receipt.removal_policy is not None:
+            out.print(f"     its file {_gone(receipt.removed_at)} by policy {printable(receipt.removal_policy)}")
         for retry in receipt.retries:
             out.print(f"     put back {shown(retry.retried_at)} after {shown(retry.reason)}, {retry.attempts} starts")
     for image in story.images:
@@ -112,6 +115,16 @@ def _tell(out: Console, story: StudyStory) -> None:
     out.print()
 
 
+def _gone(removed_at: datetime | None) -> str:
+    return "is being removed" if removed_at is None else f"was removed {shown(removed_at)}"
+
+
+def _master(image: ImageStory) -> str | None:
+    if image.master_gone is None:
+        return image.master_digest
+    return f"{image.master_digest}, {_gone(image.master_gone.removed_at)} by policy {image.master_gone.policy}"
+
+
 def _tell_image(out: Console, image: ImageStory) -> None:
     size = f", {image.columns} x {image.rows}" if image.rows else ""
     out.print(f"\nImage {image.image_id}", style="bold")
@@ -124,7 +137,7 @@ def _tell_image(out: Console, image: ImageStory) -> None:
                 ("Outcome", f"{image.outcome.value}, revision {image.revision}"),
                 ("Reason", image.reason),
                 ("Remarks", image.annotations),
-                ("Master", image.master_digest),
+                ("Master", _master(image)),
             ]
         )
     )

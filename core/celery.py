@@ -31,6 +31,7 @@ class Queue(StrEnum):
 
 RING_CLASSIFY: Final = "lungwatch.classify"
 RECONCILE: Final = "lungwatch.reconcile"
+RETENTION: Final = "lungwatch.retention"
 
 # A publish must give up well inside promise 3's six seconds, whatever the broker does.
 _SOCKET_SECONDS: Final = 2.0
@@ -86,6 +87,7 @@ def make_app(settings: Settings) -> Celery:
         task_routes={
             RING_CLASSIFY: {"queue": Queue.CLASSIFY.value},
             RECONCILE: {"queue": Queue.MAINTENANCE.value},
+            RETENTION: {"queue": Queue.MAINTENANCE.value},
         },
         worker_pool="solo",
         worker_prefetch_multiplier=1,
@@ -99,6 +101,7 @@ def make_app(settings: Settings) -> Celery:
         enable_utc=True,
         beat_schedule={
             "reconcile-daily": {"task": RECONCILE, "schedule": crontab(hour=str(settings.reconcile_hour), minute="0")},
+            "retention-daily": {"task": RETENTION, "schedule": crontab(hour=str(settings.retention_hour), minute="0")},
         },
         imports=("worker.tasks",),
     )

@@ -284,6 +284,20 @@ class Settings(BaseSettings):
         le=1_000_000,
     )
     gate_resamples: int = Field(2000, description="Bootstrap resamples of patients.", ge=200, le=100_000)
+    # retention
+    retention_stored_days: int | None = Field(
+        None,
+        description="Days that a file in stored/ is kept after its receipt's end; empty keeps all.",
+        ge=1,
+        le=36_500,
+    )
+    retention_masters_days: int | None = Field(
+        None,
+        description="Days that a master is kept after its study settled, no fewer than files; empty keeps all.",
+        ge=1,
+        le=36_500,
+    )
+    retention_hour: int = Field(3, description="Local hour of the daily retention run.", ge=0, le=23)
 
     # beat
     reconcile_hour: int = Field(5, description="Local hour of the daily reconciliation.", ge=0, le=23)
@@ -333,7 +347,9 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
-    @field_validator("tls_port", "listener_metrics_port", mode="before")
+    @field_validator(
+        "tls_port", "listener_metrics_port", "retention_stored_days", "retention_masters_days", mode="before"
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -367,6 +383,17 @@ class Settings(BaseSettings):
     def _lease_outlives_helpers(self) -> Self:
         if self.lease_seconds <= 2 * self.helper_seconds:
             message = "lease_seconds must be more than twice helper_seconds, or claims expire under a working helper"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _masters_outlive_files(self) -> Self:
+        stored, masters = self.retention_stored_days, self.retention_masters_days
+        if masters is not None and (stored is None or masters < stored):
+            message = (
+                "retention_masters_days needs retention_stored_days and may not be less: training and heatmaps start "
+                "from masters, which are small"
+            )
             raise ValueError(message)
         return self
 

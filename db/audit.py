@@ -38,6 +38,8 @@ class _Counts:
 
     terminal: int = 0
     pending: int = 0
+    removed: int = 0
+    removing: int = 0
     acknowledged: int = 0
     waiting: int = 0
     unregistered: int = 0
@@ -108,6 +110,8 @@ class Audit:
             waiting=counts.waiting,
             unregistered=counts.unregistered,
             files=files,
+            removed=counts.removed,
+            removing=counts.removing,
             digests=digests,
             findings=tuple(self._findings),
         )
@@ -184,11 +188,15 @@ class Audit:
                     func.count(),
                     func.count().filter(pending),
                     func.max(Receipt.sequence),
+                    func.count(Receipt.removed_at),
+                    func.count(Receipt.removal_policy),
                 ).group_by(Receipt.listener, Receipt.incarnation)
             ).all()
             heights = {(row[0], row[1]): (row[2], row[4]) for row in runs}
             counts.pending = sum(row[3] for row in runs)
             counts.terminal = sum(row[2] for row in runs) - counts.pending
+            counts.removed = sum(row[5] for row in runs)
+            counts.removing = sum(row[6] for row in runs) - counts.removed
             owners = {row[1]: row[0] for row in runs}
             for entry, file in files.items():
                 if entry in known or _registered_since(session, entry):
@@ -223,10 +231,26 @@ def _in_shard(shard: str) -> ColumnElement[bool]:
 
 def _receipts(session: Session, condition: ColumnElement[bool]) -> list[ReceiptFact]:
     rows = session.execute(
-        select(Receipt.entry, Receipt.listener, Receipt.size, Receipt.state, Receipt.stored_at).where(condition)
+        select(
+            Receipt.entry,
+            Receipt.listener,
+            Receipt.size,
+            Receipt.state,
+            Receipt.stored_at,
+            Receipt.removal_policy,
+            Receipt.removed_at,
+        ).where(condition)
     )
     return [
-        ReceiptFact(Entry.parse(row.entry), row.listener, row.size, row.state, row.stored_at is not None)
+        ReceiptFact(
+            Entry.parse(row.entry),
+            row.listener,
+            row.size,
+            row.state,
+            stored=row.stored_at is not None,
+            removing=row.removal_policy is not None and row.removed_at is None,
+            removed=row.removed_at is not None,
+        )
         for row in rows
     ]
 

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Row, or_, select, update
 from sqlalchemy.orm import Session
@@ -90,6 +90,8 @@ class Copy:
     state : ReceiptState
     listener, entry, size, stored
         As of the receipt; `core.spool.place` says where the file lies.
+    removed : bool
+        A policy removed the file, or is about to: it is not held any more.
     """
 
     sop_class_uid: str | None
@@ -98,6 +100,7 @@ class Copy:
     entry: Entry
     size: int
     stored: bool
+    removed: bool = False
 
 
 def register(session: Session, requests: Iterable[NewCommitment]) -> int:
@@ -262,6 +265,14 @@ def _write(session: Session, held: Held, **values: object) -> None:
         raise LeaseLost(message)
 
 
+def waiting(session: Session) -> dict[Entry, str]:
+    """Return the requests that are not answered yet, each with its listener."""
+    rows = session.execute(
+        select(Commitment.entry, Commitment.listener).where(Commitment.state == CommitmentState.PENDING)
+    )
+    return {Entry.parse(row.entry): row.listener for row in rows}
+
+
 def copies(session: Session, sop_instance_uids: Iterable[str]) -> dict[str, list[Copy]]:
     """Return all receipts of each SOP instance; one without any is left out.
 
@@ -269,7 +280,10 @@ def copies(session: Session, sop_instance_uids: Iterable[str]) -> dict[str, list
     where its file is the one in force for an image.
     """
     found: dict[str, list[Copy]] = {}
-    columns = (Receipt.state, Receipt.listener, Receipt.entry, Receipt.size, Receipt.stored_at)
+    columns = (
+        *(Receipt.state, Receipt.listener, Receipt.entry, Receipt.size, Receipt.stored_at),
+        Receipt.removal_policy,
+    )
     for some in _some(dict.fromkeys(sop_instance_uids)):
         named = session.execute(
             select(Receipt.sop_instance_uid, Receipt.sop_class_uid, *columns)
@@ -291,7 +305,7 @@ def copies(session: Session, sop_instance_uids: Iterable[str]) -> dict[str, list
     return found
 
 
-def _copy(row: Row[tuple[str | None, str | None, ReceiptState, str, str, int, datetime | None]]) -> Copy:
+def _copy(row: Row[Any]) -> Copy:
     return Copy(
         sop_class_uid=row.sop_class_uid,
         state=row.state,
@@ -299,6 +313,7 @@ def _copy(row: Row[tuple[str | None, str | None, ReceiptState, str, str, int, da
         entry=Entry.parse(row.entry),
         size=row.size,
         stored=row.stored_at is not None,
+        removed=row.removal_policy is not None,
     )
 
 

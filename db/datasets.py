@@ -16,6 +16,7 @@ from core.errors import TransientFailure
 from db.base import database_now
 from db.inserting import insert as insert_or_not
 from db.models.dataset import DataSet, DataSetImage, Label, LabelledImage
+from db.removal import note_kept_again
 from db.vocabulary import DataLayout, ImageClass, LabelOrigin, PublishedSplit, Use
 
 _CHUNK: Final = 400
@@ -201,6 +202,8 @@ def _record(session: Session, new: NewDataSet, entries: Sequence[Entry]) -> Plan
     ).scalar()
     if made is None:
         return plan(session, new, ())
+    for masters in _chunks(sorted({entry.master_digest for entry in entries})):
+        note_kept_again(session, masters)
     known = _known(session, entries)
     decided = _compare(entries, known, version)
     pictures = dict.fromkeys(entry.picture for entry in entries if entry.picture not in known)

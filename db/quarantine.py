@@ -81,7 +81,7 @@ def quarantined(
         query = query.where(Receipt.reason == reason)
     if after_id is not None:
         query = query.where(Receipt.id < after_id)
-    return [_row(session, receipt, study) for receipt, study in session.execute(query)]
+    return [_row(*row) for row in session.execute(query)]
 
 
 def show(session: Session, receipt_id: int) -> QuarantinedRow:
@@ -97,7 +97,7 @@ def show(session: Session, receipt_id: int) -> QuarantinedRow:
     if found is None:
         message = f"receipt {receipt_id} is not in quarantine; see: lungwatch quarantine list"
         raise UnknownReceipt(message)
-    return _row(session, found[0], found[1])
+    return _row(*found)
 
 
 def retry(session: Session, receipt_id: int) -> None:
@@ -174,12 +174,12 @@ def retry_all(sessions: sessionmaker[Session], reason: str, limit: int) -> Retri
     return Retried(reason, put_back, left)
 
 
-def _rows() -> Select[Receipt, Study]:
-    return select(Receipt, Study).outerjoin(Study, Study.id == Receipt.study_id)
+def _rows() -> Select[Receipt, Study, int]:
+    retries = select(func.count()).where(ReceiptRetry.receipt_id == Receipt.id).scalar_subquery()
+    return select(Receipt, Study, retries).outerjoin(Study, Study.id == Receipt.study_id)
 
 
-def _row(session: Session, receipt: Receipt, study: Study | None) -> QuarantinedRow:
-    retries = session.scalars(select(ReceiptRetry.id).where(ReceiptRetry.receipt_id == receipt.id)).all()
+def _row(receipt: Receipt, study: Study | None, retries: int) -> QuarantinedRow:
     return QuarantinedRow(
         receipt_id=receipt.id,
         entry=receipt.entry,
@@ -194,5 +194,5 @@ def _row(session: Session, receipt: Receipt, study: Study | None) -> Quarantined
         finished_at=receipt.finished_at,
         study_uid=None if study is None else study.study_uid,
         accession_number=None if study is None else study.accession_number,
-        retries=len(retries),
+        retries=retries,
     )

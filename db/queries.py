@@ -6,7 +6,8 @@ Lists that can grow take `limit` and `after`, the last row of the page before
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -16,11 +17,9 @@ from sqlalchemy import (
     Float,
     Integer,
     RowMapping,
-    Select,
     String,
     TableClause,
     column,
-    func,
     literal,
     select,
     table,
@@ -28,8 +27,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from db import worklist
 from db.base import Moment, Words
-from db.vocabulary import Outcome
+from db.models.receipt import Receipt
+from db.models.study import Study
+from db.vocabulary import FLAG_PRIORITY, FlagKind, Outcome, ReceiptState
+from db.worklist import Place
+
+_AT_ONCE: Final = 500
 
 
 def _columns() -> list[ColumnClause[Any]]:
@@ -57,7 +62,7 @@ def _columns() -> list[ColumnClause[Any]]:
 
 
 STUDY_RESULT: Final[TableClause] = table("study_result", *_columns())
-FLAGGED_RESULT: Final[TableClause] = table("flagged_result", *_columns(), column("receipt_id", Integer()))
+READER_RESULT: Final[TableClause] = table("reader_result", *_columns())
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +130,18 @@ def results(
     after : ResultRow, optional
         Last row of the page before.
     """
-    view = FLAGGED_RESULT if flagged else STUDY_RESULT
-    query = _flagged_order(view, after) if flagged else _newest_order(view, after)
+    if flagged:
+        return _flagged(session, since, limit, after)
+    keys = select(Study.id).order_by(Study.first_received_at.desc(), Study.id.desc()).limit(limit)
+    if after is not None:
+        keys = keys.where(
+            tuple_(Study.first_received_at, Study.id) < tuple_(literal(after.received_at, Moment()), after.study_id)
+        )
     if since is not None:
-        query = query.where(view.c.last_received_at >= since)
-    return [_result(row) for row in session.execute(query.limit(limit)).mappings()]
+        keys = keys.where(Study.last_received_at >= since)
+    numbers = list(session.scalars(keys))
+    found = _of_studies(session, STUDY_RESULT, numbers)
+    return [found[number] for number in numbers]
 
 
 def result(session: Session, study_uid: str) -> ResultRow | None:
@@ -140,27 +152,56 @@ def result(session: Session, study_uid: str) -> ResultRow | None:
 
 def flagged_count(session: Session) -> int:
     """Return how many rows wait for a reader."""
-    return session.scalars(select(func.count()).select_from(FLAGGED_RESULT)).one()
+    return worklist.count(session)
 
 
-def _newest_order(view: TableClause, after: ResultRow | None) -> Select[Any]:
-    query = select(view).order_by(view.c.received_at.desc(), view.c.study_id.desc())
+def _flagged(session: Session, since: datetime | None, limit: int | None, after: ResultRow | None) -> list[ResultRow]:
+    behind = None
     if after is not None:
-        query = query.where(
-            tuple_(view.c.received_at, view.c.study_id) < tuple_(literal(after.received_at, Moment()), after.study_id)
-        )
-    return query
+        behind = Place(after.priority or 0, after.received_at, after.study_id or 0, after.receipt_id or 0)
+    places = worklist.places(session, since=since, limit=limit, after=behind)
+    studies = _of_studies(session, READER_RESULT, [place.study_id for place in places if place.study_id])
+    lone = {}
+    for some in _some([place.receipt_id for place in places if place.receipt_id]):
+        columns = Receipt.id, Receipt.state, Receipt.reason, Receipt.received_at
+        for row in session.execute(select(*columns).where(Receipt.id.in_(some))):
+            lone[row.id] = _lone(*row)
+    rows = (studies.get(place.study_id) or lone.get(place.receipt_id) for place in places)
+    # the time that put a row in its place, so that the next page goes on exactly there
+    return [replace(row, received_at=place.received_at) for row, place in zip(rows, places, strict=True) if row]
 
 
-def _flagged_order(view: TableClause, after: ResultRow | None) -> Select[Any]:
-    study, receipt = func.coalesce(view.c.study_id, 0), func.coalesce(view.c.receipt_id, 0)
-    query = select(view).order_by(view.c.priority, view.c.received_at, study, receipt)
-    if after is not None:
-        query = query.where(
-            tuple_(view.c.priority, view.c.received_at, study, receipt)
-            > tuple_(after.priority, literal(after.received_at, Moment()), after.study_id or 0, after.receipt_id or 0)
-        )
-    return query
+def _lone(receipt_id: int, state: ReceiptState, reason: str | None, received_at: datetime) -> ResultRow:
+    """Return the row of `flagged_result` for a receipt without study."""
+    overdue = state is ReceiptState.PENDING
+    kind = FlagKind.OVERDUE if overdue else FlagKind.NO_RESULT
+    values: dict[str, Any] = dict.fromkeys(field.name for field in fields(ResultRow))
+    values |= {
+        "outcome": Outcome.PENDING if overdue else Outcome.NO_RESULT,
+        "reason": reason,
+        "flags": (kind.value,),
+        "annotations": (),
+        "priority": FLAG_PRIORITY[kind],
+        "received_at": received_at,
+        "last_received_at": received_at,
+        "receipt_id": receipt_id,
+    }
+    return ResultRow(**values)
+
+
+def _of_studies(session: Session, view: TableClause, study_ids: list[int]) -> dict[int, ResultRow]:
+    """Return rows of a view, worked out for these studies alone, where ordering the view would take all of them."""
+    found: dict[int, ResultRow] = {}
+    for some in _some(study_ids):
+        for row in session.execute(select(view).where(view.c.study_id.in_(some))).mappings():
+            found[row["study_id"]] = _result(row)
+    return found
+
+
+def _some(numbers: list[int]) -> Iterator[list[int]]:
+    """Yield as many at a time as a statement takes."""
+    for start in range(0, len(numbers), _AT_ONCE):
+        yield numbers[start : start + _AT_ONCE]
 
 
 def _result(row: RowMapping) -> ResultRow:

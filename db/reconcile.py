@@ -23,7 +23,9 @@ class Misfit(StrEnum):
     NO_RECEIPT = "NO_RECEIPT"
     """A file in ``stored/`` without receipt: nothing moves there before its receipt is terminal."""
     MISSING = "MISSING"
-    """A receipt whose file is in neither place."""
+    """A receipt whose file is in neither place, and which no policy removed."""
+    REMOVED = "REMOVED"
+    """A file that retention removed, and that is there again."""
     TWICE = "TWICE"
     """A file in both places, or in two spools."""
     MISPLACED = "MISPLACED"
@@ -67,13 +69,23 @@ class FileFact:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptFact:
-    """A receipt as far as its file goes."""
+    """A receipt as far as its file goes.
+
+    Attributes
+    ----------
+    removing : bool
+        A policy decided that the file goes: it may be there or not.
+    removed : bool
+        It is gone.
+    """
 
     entry: Entry
     listener: str
     size: int
     state: ReceiptState
     stored: bool
+    removing: bool = False
+    removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +124,8 @@ class Reconciliation:
         Files without receipt: too young to worry, and not.
     files : int
         Files seen.
+    removed, removing : int
+        Receipts whose file a policy removed, and is removing: a run was cut short, or runs now.
     digests : bool
         Whether stored bytes were read and compared.
     findings : tuple of Finding
@@ -124,6 +138,8 @@ class Reconciliation:
     waiting: int
     unregistered: int
     files: int
+    removed: int
+    removing: int
     digests: bool
     findings: tuple[Finding, ...]
 
@@ -181,6 +197,12 @@ def _without_receipt(entry: Entry, places: Sequence[FileFact], oldest: datetime)
 
 def _against_receipt(receipt: ReceiptFact, places: Sequence[FileFact]) -> Iterator[Finding]:
     name = receipt.entry.name
+    if not places and (receipt.removing or receipt.removed):
+        return
+    if places and receipt.removed:
+        detail = f"{_places(places)}, though retention removed it; was it restored from a backup? It may be deleted"
+        yield Finding(Misfit.REMOVED, name, receipt.listener, detail)
+        return
     if not places:
         where = "stored/" if receipt.stored else f"new/ of {receipt.listener} and from stored/"
         yield Finding(

@@ -95,13 +95,13 @@ class StatusReport:
     at : datetime
         The database's clock.
     receipts : dict
-        Receipts by state, every state named.
-    acknowledged, terminal, pending, overdue : int
-        Of receipts; acknowledged = terminal + pending.
+        Receipts by state, every state named: those PENDING, and those that came to their end within a day.
+    terminal, pending, overdue : int
+        Of these.
     oldest_pending_seconds : float or None
         Age since it was received; the alarm that needs no broker.
     studies : dict
-        Studies by outcome, every outcome named.
+        Studies first received within a day by outcome, every outcome named.
     unsettled : int
         Studies whose present revision is open.
     flagged : int
@@ -118,7 +118,6 @@ class StatusReport:
 
     at: datetime
     receipts: dict[ReceiptState, int]
-    acknowledged: int
     terminal: int
     pending: int
     overdue: int
@@ -133,25 +132,34 @@ class StatusReport:
 
 
 def status(session: Session) -> StatusReport:
-    """Return how things stand; use a reader, so that all numbers are of one moment."""
+    """Return how things stand; use a reader, so that all numbers are of one moment.
+
+    Nothing here reads the whole ledger: what is open is few, and what is done counts for a day.
+    `lungwatch reconcile` counts all of it.
+    """
     now = session.scalars(select(database_now())).one()
-    receipts = dict.fromkeys(ReceiptState, 0) | _counts(session, select(Receipt.state, func.count()), Receipt.state)
-    studies = dict.fromkeys(Outcome, 0) | _counts(session, select(Study.outcome, func.count()), Study.outcome)
+    finished = select(Receipt.state, func.count()).where(
+        Receipt.finished_at > now - _RECENT,
+        # says nothing more, a policy keeps files for a day at least, and it is the index's own condition
+        Receipt.removed_at.is_(None),
+    )
+    studies = select(Study.outcome, func.count()).where(Study.first_received_at > now - _RECENT)
     reasons = select(func.coalesce(Receipt.reason, "?"), func.count())
     pending = Receipt.state == ReceiptState.PENDING
-    oldest, overdue = session.execute(
-        select(func.min(Receipt.received_at), func.count().filter(Receipt.due_at < now)).where(pending)
+    oldest, waiting, overdue = session.execute(
+        select(func.min(Receipt.received_at), func.count(), func.count().filter(Receipt.due_at < now)).where(pending)
     ).one()
+    receipts = dict.fromkeys(ReceiptState, 0) | _counts(session, finished, Receipt.state)
+    receipts[ReceiptState.PENDING] = waiting
     reign = champion(session)
     return StatusReport(
         at=now,
         receipts=receipts,
-        acknowledged=sum(receipts.values()),
         terminal=sum(receipts[state] for state in TERMINAL),
-        pending=receipts[ReceiptState.PENDING],
+        pending=waiting,
         overdue=overdue,
         oldest_pending_seconds=_age(now, oldest),
-        studies=studies,
+        studies=dict.fromkeys(Outcome, 0) | _counts(session, studies, Study.outcome),
         unsettled=session.scalars(select(func.count()).select_from(Study).where(Study.settled_at.is_(None))).one(),
         flagged=flagged_count(session),
         quarantined=_counts(session, reasons.where(Receipt.state == ReceiptState.QUARANTINED), Receipt.reason),

@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from db.answering import note_answers
 from db.base import database_now
 from db.inserting import insert
 from db.models.flag import Flag
@@ -151,6 +152,7 @@ def settle(session: Session, study_id: int, quiet_seconds: float) -> StudyRevisi
         return None
     outcome = recompute_outcome(session, study)
     _ensure_flagged(session, study)
+    _place_flags(session, study)
     settled_at = session.scalars(select(database_now())).one()
     revision = StudyRevision(
         study_id=study.id,
@@ -177,7 +179,8 @@ def reopen(session: Session, study: Study) -> bool:
         return False
     study.revision += 1
     study.settled_at = None
-    session.flush()
+    # nobody has read the new one
+    note_answers(session, [study.id])
     return True
 
 
@@ -213,6 +216,17 @@ def _ensure_flagged(session: Session, study: Study) -> None:
                 kind=kind,
                 priority=FLAG_PRIORITY[kind],
                 raised_at=database_now(),
+                received_at=study.first_received_at,
             )
             .on_conflict_do_nothing()
         )
+
+
+def _place_flags(session: Session, study: Study) -> None:
+    """Let open flags stand in the reader's list by the time their study was first received, which may have changed."""
+    session.execute(
+        update(Flag)
+        .where(Flag.study_id == study.id, Flag.cleared_at.is_(None), Flag.received_at != study.first_received_at)
+        .values(received_at=study.first_received_at)
+        .execution_options(synchronize_session=False)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import select, union
 from sqlalchemy.orm import Session
 
 from db.models.flag import Flag
@@ -13,6 +13,7 @@ from db.models.model import ModelVersion
 from db.models.prediction import Prediction
 from db.models.receipt import Receipt, ReceiptRetry
 from db.models.study import Image, Study, StudyRevision
+from db.removal import Gone, gone
 from db.verdicts import VerdictRow, verdicts
 from db.vocabulary import FlagKind, Outcome, ReceiptState
 
@@ -46,6 +47,8 @@ class ReceiptStory:
     due_at: datetime
     finished_at: datetime | None
     stored_at: datetime | None
+    removal_policy: str | None
+    removed_at: datetime | None
     image_id: int | None
     retries: tuple[RetryStory, ...]
 
@@ -74,7 +77,7 @@ class PredictionStory:
 
 @dataclass(frozen=True, slots=True)
 class ImageStory:
-    """One SOP instance and every prediction about it, oldest first."""
+    """One SOP instance and every prediction about it, oldest first; `master_gone` where a policy removed its pixels."""
 
     image_id: int
     sop_instance_uid: str
@@ -90,6 +93,7 @@ class ImageStory:
     rows: int | None
     columns: int | None
     master_digest: str | None
+    master_gone: Gone | None
     predictions: tuple[PredictionStory, ...]
 
 
@@ -152,17 +156,13 @@ def trace(session: Session, term: str) -> tuple[StudyStory, ...]:
     tuple of StudyStory
         Empty if nothing of that name is known.
     """
-    found = session.scalars(
-        select(Study)
-        .where(
-            or_(
-                Study.study_uid == term,
-                Study.accession_number == term,
-                Study.id.in_(select(Image.study_id).where(Image.sop_instance_uid == term)),
-            )
-        )
-        .order_by(Study.id.desc())
-    ).all()
+    # one lookup a kind of name: of alternatives in one condition PostgreSQL would read every study
+    named = union(
+        select(Study.id).where(Study.study_uid == term),
+        select(Study.id).where(Study.accession_number == term),
+        select(Image.study_id).where(Image.sop_instance_uid == term),
+    )
+    found = session.scalars(select(Study).where(Study.id.in_(named)).order_by(Study.id.desc())).all()
     return tuple(_study(session, study) for study in found)
 
 
@@ -220,6 +220,8 @@ def _receipts(session: Session, study_id: int) -> tuple[ReceiptStory, ...]:
             due_at=receipt.due_at,
             finished_at=receipt.finished_at,
             stored_at=receipt.stored_at,
+            removal_policy=receipt.removal_policy,
+            removed_at=receipt.removed_at,
             image_id=receipt.image_id,
             retries=tuple(retries.get(receipt.id, ())),
         )
@@ -237,7 +239,8 @@ def _images(session: Session, study_id: int) -> tuple[ImageStory, ...]:
         .order_by(Prediction.id)
     ):
         predictions.setdefault(one.image_id, []).append(_prediction(one, model))
-    found = session.scalars(select(Image).where(Image.study_id == study_id).order_by(Image.id))
+    found = session.scalars(select(Image).where(Image.study_id == study_id).order_by(Image.id)).all()
+    removed = gone(session, [image.master_digest for image in found if image.master_digest is not None])
     return tuple(
         ImageStory(
             image_id=image.id,
@@ -254,6 +257,7 @@ def _images(session: Session, study_id: int) -> tuple[ImageStory, ...]:
             rows=image.rows,
             columns=image.columns,
             master_digest=image.master_digest,
+            master_gone=None if image.master_digest is None else removed.get(image.master_digest),
             predictions=tuple(predictions.get(image.id, ())),
         )
         for image in found

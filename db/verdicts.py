@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from core.errors import LungwatchError
+from db.answering import note_answers
 from db.base import database_now
 from db.inserting import insert
 from db.models.study import Study, StudyRevision
@@ -25,6 +26,7 @@ from db.models.verdict import Verdict
 from db.vocabulary import VerdictKind, VerdictOrigin
 
 _CHUNK: Final = 400
+_T = TypeVar("_T", int, str)
 
 
 class NoSuchStudy(LungwatchError):
@@ -208,7 +210,16 @@ def record(session: Session, verdicts: Sequence[NewVerdict], *, dry_run: bool = 
     if rows and not dry_run:
         # somebody else may enter the same meanwhile
         session.execute(insert(session, Verdict).on_conflict_do_nothing(index_elements=["digest"]), rows)
+        _note_answers(session, {one.revision_id for one in new.values()})
     return Recorded(entered=len(rows), known=len(verdicts) - len(rows))
+
+
+def _note_answers(session: Session, revision_ids: Iterable[int]) -> None:
+    for chunk in _chunks(sorted(revision_ids)):
+        of = select(StudyRevision.study_id).where(StudyRevision.id.in_(chunk))
+        # whoever raises a flag or begins a revision holds this lock; in one order, lest two imports wait in a ring
+        locked = session.scalars(select(Study.id).where(Study.id.in_(of)).order_by(Study.id).with_for_update())
+        note_answers(session, locked.all())
 
 
 def verdicts(
@@ -284,7 +295,7 @@ def _replaced() -> ColumnElement[bool]:
     )
 
 
-def _chunks(values: Iterable[str]) -> Iterator[list[str]]:
+def _chunks(values: Iterable[_T]) -> Iterator[list[_T]]:
     iterator = iter(values)
     while chunk := list(islice(iterator, _CHUNK)):
         yield chunk

@@ -1,8 +1,10 @@
-"""The two views people and BI tools query; docs/ledger.md describes their columns.
+"""The views people and BI tools query; docs/ledger.md describes their columns.
 
 `study_result` has every study. `flagged_result` has what waits for a reader:
 studies with an open flag that no verdict on their present revision answers,
 and receipts that are unreadable or overdue and of which no study is known.
+Between them stands `reader_result`, every study as a reader may see it: what
+is to be read blind tells nothing of its score until somebody has read it.
 
 The outcome is computed here from images and receipts, not copied from
 `study.outcome`: a study never reads NOT_SUSPECTED while an instance of it is
@@ -19,10 +21,11 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from db.vocabulary import BLIND_FLAGS, FLAG_PRIORITY, GOOD_STATES, OUTCOME_PRECEDENCE, FlagKind, Outcome, VerdictKind
+from db.answering import STANDING
+from db.vocabulary import BLIND_FLAGS, FLAG_PRIORITY, GOOD_STATES, OUTCOME_PRECEDENCE, FlagKind, Outcome
 
 # in the order they are dropped
-NAMES: Final = ("flagged_result", "study_result")
+NAMES: Final = ("flagged_result", "reader_result", "study_result")
 DIALECTS: Final = ("postgresql", "sqlite")
 
 _NOW: Final = {
@@ -84,25 +87,13 @@ _DECIDING: Final = """FROM image i JOIN prediction p ON p.image_id = i.id
                  OR (newer.image_revision = p.image_revision AND newer.id > p.id)))
         ORDER BY p.probability DESC NULLS LAST, p.id LIMIT 1"""
 
-# A verdict w on a settled revision n that says something, and that its reader did not replace by a later one:
-# `db.consensus.standing` in SQL.
-_STANDING: Final = f"""study_revision n JOIN verdict w ON w.study_revision_id = n.id
-        WHERE w.verdict <> '{VerdictKind.INDETERMINATE}' AND NOT EXISTS (
-            SELECT 1 FROM verdict later
-            WHERE later.study_revision_id = w.study_revision_id AND later.reader = w.reader
-            AND (later.read_at > w.read_at OR (later.read_at = w.read_at AND later.id > w.id)))"""  # noqa: S608
-
-# Of an open flag f: nobody said anything of the present revision since it was raised. The draw for blind review asks
-# for a verdict and nothing else, so that one serves from whenever it is.
-_UNANSWERED: Final = f"""NOT EXISTS (
-        SELECT 1 FROM study t, {_STANDING}
-        AND t.id = f.study_id AND n.study_id = t.id AND n.revision = t.revision
-        AND (f.kind = '{FlagKind.AUDIT}' OR f.raised_at <= w.read_at))"""  # noqa: S608
+# Of a flag f: a reader waits for it.
+_WAITS: Final = "f.cleared_at IS NULL AND f.answered_at IS NULL"
 
 
 def statements(dialect: str) -> list[str]:
     """Return the CREATE VIEW statements for ``postgresql`` or ``sqlite``, in order."""
-    return [_study_result(dialect), _flagged_result(dialect)]
+    return [_study_result(dialect), _reader_result(), _flagged_result(dialect)]
 
 
 def digest() -> str:
@@ -126,7 +117,7 @@ def _outcome() -> str:
 
 
 def _kinds(dialect: str) -> str:
-    return f"""(SELECT g.kind AS kind, g.priority AS priority FROM flag g
+    return f"""(SELECT g.kind AS kind, CASE WHEN g.answered_at IS NULL THEN g.priority END AS priority FROM flag g
         WHERE g.study_id = s.id AND g.cleared_at IS NULL
         UNION ALL SELECT 'OVERDUE', {FLAG_PRIORITY[FlagKind.OVERDUE]} FROM receipt r
         WHERE r.study_id = s.id AND r.state = 'PENDING' AND r.due_at < {_NOW[dialect]}) k"""  # noqa: S608 - constants
@@ -169,10 +160,9 @@ FROM {source}
 LEFT JOIN model_version m ON m.id = p.model_version_id"""  # noqa: S608 - nothing but constants of this module
 
 
-def _flagged_result(dialect: str) -> str:
-    now = _NOW[dialect]
+def _reader_result() -> str:
     # drawn for blind review, and still without a verdict on any of its revisions
-    unread = f"NOT EXISTS (SELECT 1 FROM {_STANDING} AND n.study_id = v.study_id)"  # noqa: S608
+    unread = f"NOT EXISTS (SELECT 1 FROM {STANDING} AND n.study_id = v.study_id)"  # noqa: S608
     blind = f"CASE WHEN v.flags LIKE '%AUDIT%' AND {unread} THEN"
     shown = sorted(BLIND_FLAGS, key=lambda kind: FLAG_PRIORITY[kind])
     words = " || ".join(f"CASE WHEN v.flags LIKE '%{kind}%' THEN '{kind},' ELSE '' END" for kind in shown)
@@ -180,7 +170,7 @@ def _flagged_result(dialect: str) -> str:
         f"{blind} NULL ELSE v.{column} END AS {column}"
         for column in ("outcome", "reason", "probability", "threshold", "score", "score_threshold")
     )
-    return f"""CREATE VIEW flagged_result AS
+    return f"""CREATE VIEW reader_result AS
 SELECT
     v.study_id, v.study_uid, v.accession_number, v.patient_id, v.study_date,
     {hidden},
@@ -188,13 +178,23 @@ SELECT
     {blind} '' ELSE v.annotations END AS annotations,
     v.priority,
     {blind} NULL ELSE v.model_version END AS model_version,
-    v.received_at, v.last_received_at, v.settled_at, v.revision,
-    CAST(NULL AS integer) AS receipt_id
-FROM study_result v
+    v.received_at, v.last_received_at, v.settled_at, v.revision
+FROM study_result v"""  # noqa: S608 - constants
+
+
+def _flagged_result(dialect: str) -> str:
+    now = _NOW[dialect]
+    # flagged and merely overdue studies apart: of two plain IN, each database can begin with the few studies asked for
+    return f"""CREATE VIEW flagged_result AS
+SELECT v.*, CAST(NULL AS integer) AS receipt_id
+FROM reader_result v
+WHERE v.study_id IN (SELECT f.study_id FROM flag f WHERE {_WAITS})
+UNION ALL
+SELECT v.*, CAST(NULL AS integer)
+FROM reader_result v
 WHERE v.study_id IN (
-    SELECT f.study_id FROM flag f WHERE f.cleared_at IS NULL AND {_UNANSWERED}
-    UNION SELECT r.study_id FROM receipt r
-    WHERE r.state = 'PENDING' AND r.due_at < {now} AND r.study_id IS NOT NULL)
+    SELECT r.study_id FROM receipt r WHERE r.state = 'PENDING' AND r.due_at < {now} AND r.study_id IS NOT NULL)
+AND NOT EXISTS (SELECT 1 FROM flag f WHERE f.study_id = v.study_id AND {_WAITS})
 UNION ALL
 {_lone_receipts(Outcome.NO_RESULT, FlagKind.NO_RESULT, "r.state = 'QUARANTINED'")}
 UNION ALL

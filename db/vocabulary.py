@@ -34,6 +34,8 @@ LEGAL_MOVES: Final[dict[ReceiptState, frozenset[ReceiptState]]] = {
     ReceiptState.QUARANTINED: frozenset({ReceiptState.PENDING}),
 }
 TERMINAL: Final = frozenset(set(ReceiptState) - {ReceiptState.PENDING})
+# nothing may follow these: what is in quarantine may be put back to work and needs its file
+FINAL: Final = frozenset(state for state, following in LEGAL_MOVES.items() if not following)
 # a receipt of the same image in one of these states, earlier or later, makes good for an unreadable one
 GOOD_STATES: Final = (ReceiptState.CLASSIFIED, ReceiptState.HEADER_REVISION, ReceiptState.OUT_OF_SCOPE)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -174,7 +175,9 @@ def save_master(masters: Path, master: NDArray[np.uint16]) -> str:
     path = master_path(masters, digest)
     try:
         load_master(masters, digest)
-    except TransientFailure:
+        # a sign of use: retention removes none that was kept anew a moment ago (`worker.retention.masters`)
+        os.utime(path)
+    except (TransientFailure, OSError):
         content = io.BytesIO()
         Image.fromarray(np.ascontiguousarray(master)).save(content, format="PNG", compress_level=_PNG_LEVEL)
         try:

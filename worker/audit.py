@@ -63,6 +63,7 @@ def draw_for_audit(session: Session, study: Study, settings: Settings, key: byte
                 priority=_priority(key, study, flags),
                 draw_probability=share,
                 raised_at=database_now(),
+                received_at=study.first_received_at,
             )
         )
 

@@ -41,16 +41,20 @@ def replace_image_flags(session: Session, study: Study, image: Image, raised: tu
 
 
 def raise_flag(session: Session, study: Study, image: Image | None, raised: RaisedFlag) -> None:
-    """Let a flag stand in the study's present revision; one that stands already is left as it is."""
+    """Let a flag stand in the study's present revision; one that stands and waits already is left as it is.
+
+    One that a reader has answered waits anew: what it is raised for now, nobody has read.
+    """
     about = Flag.image_id.is_(None) if image is None else Flag.image_id == image.id
     same_kind = list(session.scalars(select(Flag).where(Flag.study_id == study.id, about, Flag.kind == raised.kind)))
-    if any(flag.cleared_at is None for flag in same_kind):
+    if any(flag.cleared_at is None and flag.answered_at is None for flag in same_kind):
         return
     for flag in same_kind:
-        if flag.study_revision == study.revision:
-            flag.cleared_at = None
+        if flag.study_revision == study.revision or flag.cleared_at is None:
+            flag.cleared_at = flag.answered_at = None
             flag.reason = raised.reason
             flag.raised_at = database_now()
+            flag.received_at = study.first_received_at
             return
     session.add(
         Flag(
@@ -61,5 +65,6 @@ def raise_flag(session: Session, study: Study, image: Image | None, raised: Rais
             priority=raised.priority,
             reason=raised.reason,
             raised_at=database_now(),
+            received_at=study.first_received_at,
         )
     )

@@ -19,6 +19,7 @@ from db.base import database_now
 from db.claims import finish
 from db.models.prediction import Prediction
 from db.models.study import Image, Study
+from db.removal import note_kept_again
 from db.settling import reopen
 from db.studies import lock_or_create_study, recompute_outcome, widen
 from db.vocabulary import FlagKind, Outcome, ReceiptState
@@ -89,6 +90,9 @@ def record(
         return ReceiptState.QUARANTINED
     study = lock_or_create_study(session, study_uid=attributes.study_uid, received_at=claim.received_at)
     known = rows.lock_image(session, attributes.sop_instance_uid, study)
+    if reading.master is not None:
+        # reading it has kept its master, which a policy may have removed long ago
+        note_kept_again(session, [reading.master.digest])
     resolution = resolved(known, read, attributes, input_digest)
     image, home = known or (rows.new_image(session, study, attributes, claim.sha256), study)
     case = _Case(read, attributes, study, image, home, resolution)

@@ -1,4 +1,4 @@
-"""What a message can make a worker do: wake up, or compare spool and ledger. Neither carries work."""
+"""What a message can make a worker do: wake up, compare spool and ledger, remove old pixels. None carries work."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from celery import Celery, Task, shared_task
 from sqlalchemy import Engine
 
 from core import logging
-from core.celery import RECONCILE, RING_CLASSIFY
+from core.celery import RECONCILE, RETENTION, RING_CLASSIFY
 from core.logging import safe_error
 from core.settings import Settings
 from db.audit import reconcile
-from db.base import make_readers
+from db.base import make_readers, make_sessions
+from worker.retention.run import daily
 
 log = logging.get(__name__)
 
@@ -78,3 +79,17 @@ def reconcile_daily(self: Task, *_: Any, **__: Any) -> None:
         log.error(
             "not_reconciled", balanced=found.balanced, findings=dict(kinds), hint="run lungwatch reconcile", **facts
         )
+
+
+@shared_task(name=RETENTION, bind=True, ignore_result=True)  # type: ignore[untyped-decorator]
+def retention_daily(self: Task, *_: Any, **__: Any) -> None:
+    """Remove the pixels that the site's policies let go.
+
+    Reads the ledger and the masters directory, removes files, writes what it removed. Repeating it finds
+    the day's run taken; where that was cut short, it goes on once its lease has ended.
+    """
+    context = _context(self)
+    try:
+        daily(context.settings, make_sessions(context.engine))
+    except Exception as error:  # noqa: BLE001 - the edge: Celery would log the text, which may quote data
+        log.error("retention_failed", **safe_error(error))  # noqa: TRY400

@@ -6,6 +6,7 @@ from db.models.flag import Flag
 from db.models.model import Champion, Heartbeat, ModelVersion
 from db.models.prediction import Prediction
 from db.models.receipt import Receipt, ReceiptRetry
+from db.models.retention import RemovedMaster, RetentionRun
 from db.models.study import Image, Study, StudyRevision
 from db.models.verdict import Verdict
 
@@ -24,6 +25,8 @@ __all__ = [
     "Prediction",
     "Receipt",
     "ReceiptRetry",
+    "RemovedMaster",
+    "RetentionRun",
     "Study",
     "StudyRevision",
     "Verdict",

@@ -44,6 +44,15 @@ class Flag(Base):
             sqlite_where=text("cleared_at IS NULL"),
             postgresql_where=text("cleared_at IS NULL"),
         ),
+        # the reader's list, in its order
+        Index(
+            "ix_flag_waiting",
+            "priority",
+            "received_at",
+            "study_id",
+            sqlite_where=text("cleared_at IS NULL AND answered_at IS NULL"),
+            postgresql_where=text("cleared_at IS NULL AND answered_at IS NULL"),
+        ),
         {"comment": "Why a study waits for a reader; cleared, never deleted."},
     )
 
@@ -60,4 +69,12 @@ class Flag(Base):
         comment="AUDIT only: the chance this study had of being drawn."
     )
     raised_at: Mapped[datetime]
+    # one raised without it stands first of its priority: rather too early than unseen
+    received_at: Mapped[datetime] = mapped_column(
+        server_default=text("'1970-01-01 00:00:00.000000'"),
+        comment="Of its study, when it was raised or last settled; orders the reader's list.",
+    )
     cleared_at: Mapped[datetime | None]
+    answered_at: Mapped[datetime | None] = mapped_column(
+        comment="Since when a verdict on the present revision answers it; set from the verdicts (db/answering.py)."
+    )

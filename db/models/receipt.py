@@ -43,6 +43,7 @@ class Receipt(Base):
         Index(
             "ix_receipt_waiting",
             "received_at",
+            "id",
             sqlite_where=text("state = 'PENDING'"),
             postgresql_where=text("state = 'PENDING'"),
         ),
@@ -57,7 +58,43 @@ class Receipt(Base):
         Index("ix_receipt_sop_instance_uid", "sop_instance_uid"),
         Index("ix_receipt_study_id", "study_id"),
         Index("ix_receipt_image_id", "image_id"),
-        Index("ix_receipt_state_reason", "state", "reason"),
+        # put back by a person, so that a study waits for it
+        Index(
+            "ix_receipt_put_back",
+            "study_id",
+            sqlite_where=text("state = 'PENDING' AND study_id IS NOT NULL"),
+            postgresql_where=text("state = 'PENDING' AND study_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_receipt_quarantined",
+            "id",
+            "reason",
+            sqlite_where=text("state = 'QUARANTINED'"),
+            postgresql_where=text("state = 'QUARANTINED'"),
+        ),
+        # unreadable ones that stand in the reader's list by themselves
+        Index(
+            "ix_receipt_unreadable",
+            "received_at",
+            "id",
+            sqlite_where=text("state = 'QUARANTINED' AND study_id IS NULL"),
+            postgresql_where=text("state = 'QUARANTINED' AND study_id IS NULL"),
+        ),
+        # what retention has not removed, by age
+        Index(
+            "ix_receipt_kept",
+            "finished_at",
+            "id",
+            sqlite_where=text("finished_at IS NOT NULL AND removed_at IS NULL"),
+            postgresql_where=text("finished_at IS NOT NULL AND removed_at IS NULL"),
+        ),
+        # files that a retention run decided to remove and did not say that it had
+        Index(
+            "ix_receipt_removing",
+            "id",
+            sqlite_where=text("removal_policy IS NOT NULL AND removed_at IS NULL"),
+            postgresql_where=text("removal_policy IS NOT NULL AND removed_at IS NULL"),
+        ),
         {"comment": "One row for every instance acknowledged with 0x0000, and what became of it."},
     )
 
@@ -84,6 +121,11 @@ class Receipt(Base):
     lease_until: Mapped[datetime | None] = mapped_column(comment="By the database's clock.")
     finished_at: Mapped[datetime | None]
     stored_at: Mapped[datetime | None] = mapped_column(comment="When the file moved from the spool to stored/.")
+
+    removal_policy: Mapped[str | None] = mapped_column(
+        Text(64), comment="The policy that its file is removed by; set before the file goes."
+    )
+    removed_at: Mapped[datetime | None] = mapped_column(comment="When its file was gone.")
 
     study_id: Mapped[int | None] = mapped_column(ForeignKey("study.id"))
     image_id: Mapped[int | None] = mapped_column(ForeignKey("image.id"))

@@ -20,7 +20,8 @@ class Study(Base):
         vocabulary_check("outcome", Outcome),
         Index("ix_study_accession_number", "accession_number"),
         Index("ix_study_patient_id", "patient_id"),
-        Index("ix_study_first_received_at", "first_received_at"),
+        Index("ix_study_newest", "first_received_at", "id"),
+        Index("ix_study_last_received_at", "last_received_at"),
         Index(
             "ix_study_unsettled",
             "last_received_at",

@@ -194,6 +194,7 @@ class FlagFactory(RowFactory):
     kind = FlagKind.SUSPECTED
     priority = factory.LazyAttribute(lambda row: FLAG_PRIORITY[row.kind])
     raised_at = factory.LazyFunction(lambda: ago(30))
+    received_at = factory.LazyAttribute(lambda row: row.study.first_received_at if row.study else row.raised_at)
 
 
 class StudyRevisionFactory(RowFactory):

@@ -9,11 +9,12 @@ from celery import Celery
 from redis import Redis
 from sqlalchemy import Engine
 
-from core.celery import RECONCILE, RING_CLASSIFY, make_app
+from core.celery import RECONCILE, RETENTION, RING_CLASSIFY, make_app
 from core.settings import Settings
 from db.base import make_sessions
 from tests import servers
 from tests.factories import dicom_objects as objects
+from tests.integration.retention_kit import House
 from tests.integration.worker_kit import deliver
 from tests.integration.worker_process import predictions, wait_finished, working
 from tests.waiting import wait_until
@@ -108,6 +109,22 @@ def test_reconciliation_is_an_alarm_when_a_file_is_gone(brokered: Settings, sqli
         app.send_task(RECONCILE)
         wait_until(lambda: worker.said("not_reconciled"), 30, "the alarm")
         assert worker.stop() == 0
+
+
+@pytest.mark.requires("redis-server")
+def test_retention_runs_once_however_often_beat_rings(brokered: Settings, sqlite_engine: Engine, app: Celery) -> None:
+    house = House(brokered, make_sessions(sqlite_engine))
+    path, _ = house.study()
+    with working(brokered, retention_stored_days=30) as worker:
+        wait_until(lambda: worker.said("Connected to redis"), 60, "Celery listens")
+        for _ in range(3):
+            app.send_task(RETENTION)
+        # behind them in the queue: when this was done, they were
+        app.send_task(RECONCILE)
+        wait_until(lambda: worker.said('"reconciled"'), 60, "the queue is empty")
+        assert worker.log.read_text().count('"retention_ran"') == 1
+        assert worker.stop() == 0
+    assert not path.exists()
 
 
 @pytest.mark.requires("rabbitmq-server")

@@ -198,6 +198,8 @@ class Reporter:
         return Report(request.transaction_uid, tuple(committed), tuple(failed))
 
     def _is_there(self, copy: Copy) -> bool:
+        if copy.removed:
+            return False
         for _ in range(2):
             try:
                 size = place(self._data, copy.listener, copy.entry, stored=copy.stored).stat().st_size

@@ -24,7 +24,7 @@ class FailureReason(IntEnum):
     meaning: str
 
     PROCESSING_FAILURE = 0x0110, "It came, but could not be read, or was not read in time"
-    NO_SUCH_INSTANCE = 0x0112, "It never came, or its file is gone"
+    NO_SUCH_INSTANCE = 0x0112, "It never came, or its file is gone, by policy or otherwise"
     CLASS_INSTANCE_CONFLICT = 0x0119, "It is here as an object of another SOP class"
 
     def __new__(cls, number: int, meaning: str) -> Self:

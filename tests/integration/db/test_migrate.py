@@ -9,17 +9,19 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, bindparam, inspect, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from core.errors import Misconfigured, TransientFailure
 from core.settings import Settings
 from db import views
-from db.base import Base, make_engine, make_sessions
+from db.answering import waits
+from db.base import Base, Moment, make_engine, make_sessions
 from db.commitments import copies
 from db.migrate import _config, check, comparison_options, upgrade
+from db.models.flag import Flag
 from db.models.receipt import Receipt
-from tests.factories.rows import entry
+from tests.factories.rows import ago, entry
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -60,8 +62,8 @@ def test_check_names_the_command_where_there_are_no_tables(empty: Engine) -> Non
 
 
 def test_check_names_the_command_where_the_schema_is_outdated(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ScriptDirectory, "get_current_head", lambda _self: "0006")
-    with pytest.raises(Misconfigured, match=r"outdated \(0005, this program needs 0006\).*lungwatch db upgrade"):
+    monkeypatch.setattr(ScriptDirectory, "get_current_head", lambda _self: "0007")
+    with pytest.raises(Misconfigured, match=r"outdated \(0006, this program needs 0007\).*lungwatch db upgrade"):
         check(engine)
 
 
@@ -143,6 +145,42 @@ def test_a_ledger_of_the_first_release_keeps_its_rows(empty: Engine) -> None:
         assert session.scalar(text("SELECT count(*) FROM flagged_result")) == 1
 
 
+def test_what_readers_answered_before_is_known_after(empty: Engine) -> None:
+    with empty.begin() as connection:
+        command.upgrade(_config(connection), "0005")
+        for statement in (
+            (
+                "INSERT INTO study (id, study_uid, revision, outcome, first_received_at, last_received_at) "
+                "VALUES (1, '1.2.3', 1, 'SUSPECTED', :early, :early)"
+            ),
+            (
+                "INSERT INTO study_revision (id, study_id, revision, outcome, settled_at, images) "
+                "VALUES (1, 1, 1, 'SUSPECTED', :early, 1)"
+            ),
+            (
+                "INSERT INTO verdict (study_revision_id, reader, read_at, verdict, model_visible, origin, entered_by, "
+                "recorded_at, digest) VALUES (1, 'a', :read, 'PNEUMONIA', TRUE, 'COMMAND', 'root', :read, 'one')"
+            ),
+            (
+                "INSERT INTO flag (id, study_id, study_revision, kind, priority, raised_at) VALUES "
+                "(1, 1, 1, 'SUSPECTED', 10, :early), (2, 1, 1, 'CONFLICT', 10, :late)"
+            ),
+        ):
+            connection.execute(
+                text(statement).bindparams(
+                    *(
+                        bindparam(name, value, Moment())
+                        for name, value in (("early", ago(50)), ("read", ago(40)), ("late", ago(30)))
+                        if f":{name}" in statement
+                    )
+                )
+            )
+    upgrade(empty)
+    with make_sessions(empty).begin() as session:
+        assert session.scalars(select(Flag.id).where(waits())).all() == [2]
+        assert session.get_one(Flag, 1).answered_at is not None
+
+
 def _upgrade(settings: Settings) -> None:
     engine = make_engine(settings)
     upgrade(engine)
@@ -173,6 +211,7 @@ def test_an_unreachable_database_is_said_without_its_password(make_settings: Cal
 def test_columns_of_the_views_are_the_same_on_both_databases(engine: Engine) -> None:
     columns = {name: [column["name"] for column in inspect(engine).get_columns(name)] for name in views.NAMES}
     assert columns["flagged_result"] == [*columns["study_result"], "receipt_id"]
+    assert columns["reader_result"] == columns["study_result"]
     assert columns["study_result"] == [
         "study_id",
         "study_uid",

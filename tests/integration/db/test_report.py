@@ -35,7 +35,7 @@ Sessions = sessionmaker[Session]
 def test_status_of_an_empty_ledger(sessions: Sessions) -> None:
     with sessions() as session:
         report = status(session)
-    assert (report.acknowledged, report.pending, report.flagged, report.champion) == (0, 0, 0, None)
+    assert (report.terminal, report.pending, report.flagged, report.champion) == (0, 0, 0, None)
     assert report.oldest_pending_seconds is None
     assert set(report.receipts) == set(ReceiptState)
     assert set(report.studies) == set(Outcome)
@@ -49,7 +49,10 @@ def test_status_counts_everything(sessions: Sessions) -> None:
         ReceiptFactory(received_at=ago(50), overdue=True)
         ReceiptFactory(quarantined=True, reason="TRUNCATED")
         ReceiptFactory(quarantined=True, reason=None)
-        ReceiptFactory(state=ReceiptState.DUPLICATE)
+        ReceiptFactory(state=ReceiptState.DUPLICATE, finished_at=ago(86_000))
+        # history: `reconcile` counts it
+        ReceiptFactory(state=ReceiptState.CLASSIFIED, finished_at=ago(87_000))
+        StudyFactory(outcome=Outcome.SUSPECTED, first_received_at=ago(87_000), settled_at=ago(86_000))
         FlagFactory(study=StudyFactory(outcome=Outcome.SUSPECTED))
         pulse = Pulse("w", ProcessKind.WORKER, "h", 5, ago(60), model_version_id=model.id, problem="x" * 300)
         beat(session, pulse)
@@ -57,7 +60,8 @@ def test_status_counts_everything(sessions: Sessions) -> None:
         stop(session, "r")
     with sessions() as session:
         report = status(session)
-    assert (report.acknowledged, report.terminal, report.pending, report.overdue) == (5, 3, 2, 1)
+    assert (report.terminal, report.pending, report.overdue) == (3, 2, 1)
+    assert report.receipts[ReceiptState.CLASSIFIED] == 0
     assert report.oldest_pending_seconds == pytest.approx(100, abs=10)
     assert report.quarantined == {"TRUNCATED": 1, "?": 1}
     assert report.studies[Outcome.SUSPECTED] == 1

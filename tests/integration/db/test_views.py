@@ -8,11 +8,14 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
+from db.answering import note_answers
 from db.base import make_readers, make_sessions
 from db.consensus import Reading, standing
+from db.models.study import Study, StudyRevision
 from db.queries import ResultRow, flagged_count, result, results
+from db.settling import reopen
 from db.vocabulary import FLAG_PRIORITY, FlagKind, Outcome, ReceiptState, VerdictKind
 from tests.factories.rows import (
     FlagFactory,
@@ -294,8 +297,16 @@ def test_the_views_answer_plain_sql(session: Session) -> None:
     assert tuple(row) == ("A77", "NO_RESULT", "SUSPECTED")
 
 
-def _read(revision: object, kind: VerdictKind, seconds_ago: float = 10, reader: str = "a") -> None:
+def _read(revision: StudyRevision, kind: VerdictKind, seconds_ago: float = 10, reader: str = "a") -> None:
     VerdictFactory(study_revision=revision, verdict=kind, read_at=ago(seconds_ago), reader=reader)
+    session = object_session(revision)
+    assert session is not None
+    note_answers(session, [revision.study_id])
+
+
+def _revised(session: Session, study: Study) -> None:
+    study.settled_at = ago(1)
+    assert reopen(session, study)
 
 
 def test_a_verdict_takes_a_study_out_of_the_list_unless_its_reader_could_not_tell(session: Session) -> None:
@@ -321,8 +332,7 @@ def test_a_study_comes_back_where_a_verdict_is_taken_back_or_something_changed(s
     assert _flagged(session, study.id) is not None
     _read(revision, VerdictKind.NO_PNEUMONIA, reader="b")
     assert _flagged(session, study.id) is None
-    study.revision = 2
-    session.flush()
+    _revised(session, study)
     assert _flagged(session, study.id) is not None
     _read(StudyRevisionFactory(study=study), VerdictKind.NO_PNEUMONIA)
     assert _flagged(session, study.id) is None
@@ -355,8 +365,7 @@ def test_a_drawn_study_is_shown_blind_until_a_verdict_stands(session: Session) -
     assert row is not None
     assert (row.outcome, row.flags) == (None, ("AUDIT",))
     # a late image before anybody could tell: still blind
-    study.revision = 2
-    session.flush()
+    _revised(session, study)
     row = _flagged(session, study.id)
     assert row is not None
     assert (row.outcome, row.revision) == (None, 2)
@@ -392,6 +401,7 @@ def test_the_view_and_the_consensus_rule_agree_on_what_stands(session: Session) 
             )
             readings.append(Reading(one.id, one.reader, one.read_at, one.verdict, one.model_visible))
         expected[study.id] = all(one.verdict is VerdictKind.INDETERMINATE for one in standing(readings))
+    note_answers(session, list(expected))
     waiting = {row.study_id for row in results(session, flagged=True, limit=None)}
     assert {study: study in waiting for study in expected} == expected
     assert 20 < len(waiting) < 130

@@ -1,6 +1,6 @@
 import pytest
 
-from core.celery import RECONCILE, RING_CLASSIFY, Queue, make_app
+from core.celery import RECONCILE, RETENTION, RING_CLASSIFY, Queue, make_app
 from core.settings import Settings
 
 
@@ -16,6 +16,12 @@ def test_each_bell_has_its_queue() -> None:
     routes = make_app(Settings()).conf.task_routes
     assert routes[RING_CLASSIFY]["queue"] == Queue.CLASSIFY
     assert routes[RECONCILE]["queue"] == Queue.MAINTENANCE
+    assert routes[RETENTION]["queue"] == Queue.MAINTENANCE
+
+
+def test_beat_rings_for_timed_work_at_its_hour() -> None:
+    schedule = make_app(Settings(reconcile_hour=6, retention_hour=2)).conf.beat_schedule
+    assert {one["task"]: one["schedule"].hour for one in schedule.values()} == {RECONCILE: {6}, RETENTION: {2}}
 
 
 @pytest.mark.parametrize("url", ["redis://broker/0", "rediss://broker/0"])

@@ -15,6 +15,8 @@ ENTRY = entry(1)
 SHARD = ENTRY.sha256[:2]
 PENDING = ReceiptFact(ENTRY, "listener", 10, ReceiptState.PENDING, stored=False)
 STORED = ReceiptFact(ENTRY, "listener", 10, ReceiptState.CLASSIFIED, stored=True)
+REMOVING = replace(STORED, removing=True)
+REMOVED = replace(STORED, removed=True)
 IN_NEW = FileFact(ENTRY, "listener", 10, ago(300))
 IN_STORED = FileFact(ENTRY, None, 10, ago(300), SHARD)
 
@@ -44,6 +46,10 @@ def _misfits(files: list[FileFact], receipts: list[ReceiptFact]) -> list[Misfit]
         pytest.param([replace(IN_NEW, listener="other")], [PENDING], [Misfit.MISPLACED], id="another spool"),
         pytest.param([replace(IN_STORED, shard="zz")], [STORED], [Misfit.MISPLACED], id="another shard"),
         pytest.param([replace(IN_STORED, size=9)], [STORED], [Misfit.SIZE], id="cut short"),
+        pytest.param([], [REMOVING], [], id="a retention run was cut short after it"),
+        pytest.param([IN_STORED], [REMOVING], [], id="a retention run was cut short before it"),
+        pytest.param([], [REMOVED], [], id="removed by policy"),
+        pytest.param([IN_STORED], [REMOVED], [Misfit.REMOVED], id="removed by policy, and back"),
     ],
 )
 def test_every_way_not_to_fit(files: list[FileFact], receipts: list[ReceiptFact], expected: list[Misfit]) -> None:
@@ -58,7 +64,16 @@ def test_gaps_are_exactly_what_is_missing_below_the_highest(present: set[int]) -
 
 def test_only_what_balances_without_findings_is_clean() -> None:
     clean = Reconciliation(
-        acknowledged=6, terminal=3, pending=2, waiting=1, unregistered=0, files=6, digests=False, findings=()
+        acknowledged=6,
+        terminal=3,
+        pending=2,
+        waiting=1,
+        unregistered=0,
+        files=6,
+        removed=0,
+        removing=0,
+        digests=False,
+        findings=(),
     )
     assert clean.clean
     assert not replace(clean, acknowledged=7).clean
