@@ -121,7 +121,9 @@ class Campaign:
     def begin(cls, data: Path, saved: Path) -> Iterator[Self]:
         """Start a listener of two processes and the honest peer; at the end they must be as they were."""
         with Scene.begin(data, **SETTINGS) as scene, Stalls(data.parent) as stalls:
-            (data / "peers.toml").write_text(_PEERS)
+            # at one go: the listener may look at any moment
+            (data / "peers.new").write_text(_PEERS)
+            (data / "peers.new").replace(data / "peers.toml")
             campaign = cls(scene, stalls, saved, _pids(scene), frozenset(_outside(data)))
             yield campaign
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,6 +143,8 @@ def test_what_is_no_file_of_that_backbone_is_named(tmp_path: Path) -> None:
 def test_without_the_internet_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # nothing is kept here, and nobody listens there: as on a machine without the internet
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    # urllib keeps the proxies it first met for all later requests of a process
+    monkeypatch.setattr(urllib.request, "_opener", None)
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with pytest.raises(FitFailed, match="--backbone-weights PATH, or fit on an untrained backbone"):
