@@ -17,7 +17,7 @@ from dicom_listener.storage.instance_file import TEMPORARY_SUFFIX
 
 # a directory whose time has not changed is listed again after this long all the same: file systems round times
 _RELIST_SECONDS: Final = 1.0
-# nobody writes to a temporary file for an hour: deadlines of the network are in seconds
+# nobody writes to a temporary file for an hour, where a message has the minutes that it has by default
 LEFTOVER_AGE: Final = timedelta(hours=1)
 
 _log = get(__name__)
@@ -121,21 +121,32 @@ def received_at(file: os.stat_result, clock: Clock) -> datetime:
     return datetime.fromtimestamp(max(0.0, min(file.st_mtime, clock.now().timestamp())), UTC)
 
 
-def sweep_leftovers(spool: Spool, now: datetime) -> int:
+def leftover_age(message_timeout: float) -> timedelta:
+    """Return for how long a temporary file that is still received may not have been written to.
+
+    Parameters
+    ----------
+    message_timeout : float
+        Seconds; a small instance is written at its end.
+    """
+    return max(LEFTOVER_AGE, 2 * timedelta(seconds=message_timeout))
+
+
+def sweep_leftovers(spool: Spool, now: datetime, age: timedelta = LEFTOVER_AGE) -> int:
     """Delete temporary files that a crash has left, and return how many.
 
     None of them was ever acknowledged: those in ``tmp/`` were being received,
     those elsewhere are what a listener tried at its start whether it could
-    write. Only what nobody has written to for an hour goes, so no run that
-    still lives loses a file.
+    write. Only what nobody has written to for so long goes (`leftover_age`), so
+    no run that still lives loses a file.
     """
-    swept = sum(_sweep(directory, now) for directory in (spool.temporary, spool.new, spool.commitments))
+    swept = sum(_sweep(directory, now - age) for directory in (spool.temporary, spool.new, spool.commitments))
     if swept:
         _log.info("leftovers_swept", listener=spool.listener, files=swept)
     return swept
 
 
-def _sweep(directory: Path, now: datetime) -> int:
+def _sweep(directory: Path, before: datetime) -> int:
     swept = 0
     # a listener makes its directories as it starts; the registrar may be there before it
     with contextlib.suppress(FileNotFoundError), os.scandir(directory) as found:
@@ -144,7 +155,7 @@ def _sweep(directory: Path, now: datetime) -> int:
                 continue
             try:
                 changed = datetime.fromtimestamp(file.stat(follow_symlinks=False).st_mtime, UTC)
-                if now - changed > LEFTOVER_AGE:
+                if changed < before:
                     (directory / file.name).unlink()
                     swept += 1
             except FileNotFoundError:

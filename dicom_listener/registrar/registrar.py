@@ -34,7 +34,7 @@ from db.heartbeats import Heart
 from db.migrate import check
 from db.single_host import refuse_second_host
 from db.vocabulary import ProcessKind, Urgency
-from dicom_listener.registrar.arrivals import Arrivals, received_at, sweep_leftovers
+from dicom_listener.registrar.arrivals import Arrivals, leftover_age, received_at, sweep_leftovers
 from dicom_listener.registrar.bell import Bell
 from dicom_listener.registrar.requests import Requests
 from dicom_listener.storage.file_meta import read_origin
@@ -181,6 +181,10 @@ class Registrar:
             return None
         return f"cannot read {self._left} of the files in spool/{self._spool.listener}/new; see its log"
 
+    def sweep(self) -> None:
+        """Delete temporary files that a crash has left."""
+        sweep_leftovers(self._spool, self._clock.now(), leftover_age(self._settings.message_timeout))
+
     def sign_off(self) -> None:
         """Write that the registrar stopped in good order, unless something is left: settling must wait for that."""
         if self._left:
@@ -273,7 +277,7 @@ def _run(  # noqa: PLR0917 - what `run` has put together
                 _log.info("ledger_ready", listener=spool.listener)
             registrar.register_new()
             if clock.monotonic() - swept > _SWEEP_SECONDS:
-                sweep_leftovers(spool, clock.now())
+                registrar.sweep()
                 swept = clock.monotonic()
             if last:
                 registrar.sign_off()

@@ -173,8 +173,9 @@ class Allowance:
     def written(self, size: int) -> None:
         """Note how many bytes have been written in all: the disk counts them itself."""
         if size > self._written:
-            self._room.release(size - self._written)
-            self._unwritten -= size - self._written
+            more = min(size - self._written, self._unwritten)
+            self._room.release(more)
+            self._unwritten -= more
             self._written = size
 
     def end(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import mmap
 import os
 import threading
 from pathlib import Path
@@ -26,6 +27,7 @@ _MODE: Final = 0o640
 # fragments of PDUs do, whose ends lie anywhere
 STEP: Final = 1 << 19
 _MOST_SPARE: Final = 8
+_NOTHING: Final = memoryview(b"")
 
 
 class InstanceFile:
@@ -45,11 +47,12 @@ class InstanceFile:
         self._writer = writer
         self._path = path
         self._digest = hashlib.sha256()
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+        # before the file is there: without memory for it, nobody would have it to abort
         self._gathered = writer.borrow()
         self._held = 0
-        # what is on the disk; all of it after `commit`
+        # what has been written; all of it after `commit`
         self.size = 0
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         reach("store.created")
 
     def write(self, fragment: bytes | memoryview) -> None:
@@ -58,7 +61,7 @@ class InstanceFile:
         Raises
         ------
         OSError
-            If the disk refuses, be it what was appended before; then `abort`.
+            If the disk refuses, be it what was appended before; then nothing is left of it.
         """
         position = 0
         while position < len(fragment):
@@ -74,11 +77,17 @@ class InstanceFile:
                     os.posix_fadvise(self._descriptor, self.size - STEP, STEP, os.POSIX_FADV_DONTNEED)
 
     def _hand_over(self) -> None:
-        gathered, self._held = self._gathered[: self._held], 0
+        gathered = self._gathered[: self._held]
         self._digest.update(gathered)
         self.size += len(gathered)
-        while gathered:
-            gathered = gathered[os.write(self._descriptor, gathered) :]
+        self._held = 0
+        try:
+            while gathered:
+                gathered = gathered[os.write(self._descriptor, gathered) :]
+        except OSError:
+            # what is hashed is not what is written: it must never be committed
+            self.abort()
+            raise
 
     def commit(self) -> Entry:
         """Make the file durable under its own name.
@@ -111,7 +120,9 @@ class InstanceFile:
     def _close(self) -> None:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            self._writer.give_back(self._gathered)
+            # whatever were written after this would be another instance's
+            memory, self._gathered = self._gathered, _NOTHING
+            self._writer.give_back(memory)
             os.close(descriptor)
 
 
@@ -157,7 +168,8 @@ class SpoolWriter:
         try:
             return self._spare.pop()
         except IndexError:
-            return memoryview(bytearray(STEP))
+            # a mapping of its own: what a small instance never fills takes no memory
+            return memoryview(mmap.mmap(-1, STEP))
 
     def give_back(self, memory: memoryview) -> None:
         """Take back what was borrowed."""

@@ -2,7 +2,7 @@
 
 pynetdicom's provider is a second thread that polls its socket and two queues
 every millisecond. Here nothing runs unless there is something to do:
-`UpperLayer.receive` waits for one PDU and acts on it, `send_pdu` acts at once.
+`UpperLayer.receive` waits for a PDU and acts on what has come, `send_pdu` acts at once.
 States, events and actions are pynetdicom's (`pynetdicom.fsm`, Tables 9-6 to
 9-10); P-DATA-TF, which is all but a thousandth of the traffic, goes past its
 codec straight to whoever assembles messages (action DT-2).
@@ -186,7 +186,7 @@ class UpperLayer(DULServiceProvider):
         self._act("Evt5")
 
     def receive(self, deadline: float, *, latest: float | None = None, wakeable: bool) -> None:
-        """Wait for one PDU and act on it, and on those that have come whole behind it and belong to the same message.
+        """Wait for one PDU and act on it, and on those that have come whole behind it, up to the end of a message.
 
         Parameters
         ----------
@@ -208,11 +208,12 @@ class UpperLayer(DULServiceProvider):
             self._act(_CLOSED)
             return
         whole = time.monotonic() + self._pdu_seconds
+        due = whole if latest is None else min(whole, latest)
         try:
-            self._receive(whole if latest is None else min(whole, latest))
+            self._receive(due)
             # what is in the buffer ends, so nobody keeps us here by sending on
             while self.state == "Sta6" and not self._assembler.is_complete and self._holds_pdu():
-                self._receive(whole)
+                self._receive(due)
         except Ended:
             self._act(_CLOSED)
         except TooSlow:

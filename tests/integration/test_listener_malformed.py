@@ -163,6 +163,16 @@ def test_row_18_release_and_abort_collide_with_an_answer(attacked: Scene) -> Non
     attacked.nothing_is_left()
 
 
+def test_row_18_a_release_right_behind_a_store_does_not_overtake_its_answer(attacked: Scene) -> None:
+    (peer,) = attacked.associate()
+    instance = new_uid()
+    peer.send(message(store_command(instance), data_set(instance)) + pdu(RELEASE_RQ, bytes(4)))
+    assert peer.response().status == 0x0000
+    kind, _ = peer.read()
+    assert kind == RELEASE_RP
+    attacked.nothing_is_left()
+
+
 def test_row_18_a_reset_at_any_moment_is_survived(attacked: Scene) -> None:
     """SO_LINGER of zero: the listener meets a reset where it reads or writes."""
     instance = new_uid()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.spool import Spool
-from dicom_listener.registrar.arrivals import LEFTOVER_AGE, Arrivals, sweep_leftovers
+from dicom_listener.registrar.arrivals import LEFTOVER_AGE, Arrivals, leftover_age, sweep_leftovers
 from dicom_listener.storage.instance_file import SpoolWriter
 
 
@@ -98,6 +98,16 @@ def test_only_old_temporary_files_of_ours_are_swept(tmp_path: Path) -> None:
         aged(spool.temporary / name, age, now)
     assert sweep_leftovers(spool, now) == 1
     assert sorted(path.name for path in spool.temporary.iterdir()) == ["a.part", "c.txt"]
+
+
+@pytest.mark.usefixtures("writer")
+@pytest.mark.parametrize(("message_timeout", "swept"), [(600.0, 1), (7200.0, 0)])
+def test_what_may_still_be_received_is_not_swept(tmp_path: Path, message_timeout: float, swept: int) -> None:
+    spool = Spool(tmp_path, "listener")
+    now = datetime.now(UTC)
+    # a small instance is written at its end
+    aged(spool.temporary / "a.part", timedelta(hours=1.9), now)
+    assert sweep_leftovers(spool, now, leftover_age(message_timeout)) == swept
 
 
 def test_what_a_crash_leaves_is_swept_wherever_it_was_to_go_and_nothing_acknowledged_is(tmp_path: Path) -> None:

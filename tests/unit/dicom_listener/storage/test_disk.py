@@ -92,6 +92,17 @@ def test_what_others_claimed_and_have_not_written_is_not_free(disk: SimpleNamesp
     assert room.claim(7 * MEGABYTE, files=1) == 7 * MEGABYTE
 
 
+def test_what_is_written_late_frees_no_more_than_was_claimed(disk: SimpleNamespace) -> None:
+    disk.f_bavail = 10
+    room = Room(Watermark(Path(), 0.0, 0))
+    allowance = room.allowance()
+    assert allowance.spend(10, files=1)
+    allowance.written(10)
+    allowance.end()
+    allowance.written(5 * MEGABYTE)
+    assert room.claim(10 * MEGABYTE + 1, files=0) == 0
+
+
 def test_the_disk_is_asked_every_few_megabytes_where_there_is_plenty(
     disk: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

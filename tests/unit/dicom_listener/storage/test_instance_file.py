@@ -3,13 +3,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from core.errors import Misconfigured
 from core.spool import Spool
-from dicom_listener.storage.instance_file import STEP, SpoolWriter
+from dicom_listener.storage.instance_file import STEP, InstanceFile, SpoolWriter
 
 
 @pytest.fixture
@@ -148,6 +149,58 @@ def test_instances_received_at_once_share_no_memory_and_later_ones_take_it_over(
                 file.write(content[half])
         files.pop().abort()
         assert [spool.path(file.commit()).read_bytes() for file in files] == contents[:-1]
+
+
+@pytest.mark.parametrize("end", [InstanceFile.commit, InstanceFile.abort])
+def test_what_is_written_after_the_end_reaches_nobody(spool: Spool, end: Callable[[InstanceFile], object]) -> None:
+    writer = SpoolWriter(spool)
+    first = writer.begin()
+    first.write(b"A" * 10)
+    end(first)
+    second = writer.begin()
+    second.write(b"B" * 10)
+    with pytest.raises((OSError, TypeError, ValueError)):
+        first.write(b"CCCC")
+    assert spool.path(second.commit()).read_bytes() == b"B" * 10
+
+
+def test_what_was_written_in_part_is_never_committed(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    writer = SpoolWriter(spool)
+    file = writer.begin()
+
+    def full(descriptor: int, content: memoryview) -> int:
+        if len(content) <= STEP - 7:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, content[:7])
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            file.write(bytes(STEP))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        file.commit()
+    file.abort()
+    assert list(spool.temporary.iterdir()) == []
+    # and its memory was given back once
+    others = [writer.begin() for _ in range(2)]
+    for letter, other in zip(b"AB", others, strict=True):
+        other.write(bytes([letter]) * 5)
+    assert [spool.path(other.commit()).read_bytes() for other in others] == [b"AAAAA", b"BBBBB"]
+
+
+def test_without_memory_nothing_is_left_behind(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = SpoolWriter(spool)
+
+    def none(_: SpoolWriter) -> memoryview:
+        raise MemoryError
+
+    monkeypatch.setattr(SpoolWriter, "borrow", none)
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(MemoryError):
+        writer.begin()
+    assert list(spool.temporary.iterdir()) == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
 
 
 def test_a_file_system_that_takes_no_advice_stores_all_the_same(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
