@@ -97,8 +97,11 @@ def _tell(out: Console, story: StudyStory) -> None:
         out.print("\nFlags", style="bold")
         out.print(
             table(
-                ("Flag", "Image", "Revision", "Reason", "Raised", "Cleared"),
-                [(f.kind, f.image_id, f.study_revision, f.reason, f.raised_at, f.cleared_at) for f in story.flags],
+                ("Flag", "Image", "Revision", "Reason", "Raised", "Answered", "Cleared"),
+                [
+                    (f.kind, f.image_id, f.study_revision, f.reason, f.raised_at, f.answered_at, f.cleared_at)
+                    for f in story.flags
+                ],
             )
         )
     if story.revisions:

@@ -43,7 +43,7 @@ def add(
         str | None, typer.Option("--at", metavar="WHEN", help="When it was read, if not now: 2h, 2026-11-01T08:00 ...")
     ] = None,
     revision: Annotated[
-        int | None, typer.Option("--revision", min=1, help="Of the study, if not its present one.")
+        int | None, typer.Option("--revision", min=1, help="Of the study, if not the one that stood then.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -59,11 +59,12 @@ def add(
         raise typer.BadParameter(message)
     with open_ledger() as ledger, ledger.write.begin() as session:
         now = session.scalars(select(database_now())).one()
-        settled = named(session, study, revision)
+        read_at = reading_time(now if at is None else moment(at, now), now)
+        settled = named(session, study, revision, None if at is None else read_at)
         new = NewVerdict(
             revision_id=settled.revision_id,
             reader=reader_name(reader),
-            read_at=reading_time(now if at is None else moment(at, now), now),
+            read_at=read_at,
             verdict=verdict,
             model_visible=model_visible,
             comment=comment_text(comment),

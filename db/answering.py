@@ -24,19 +24,21 @@ STANDING: Final = f"""study_revision n JOIN verdict w ON w.study_revision_id = n
             WHERE later.study_revision_id = w.study_revision_id AND later.reader = w.reader
             AND (later.read_at > w.read_at OR (later.read_at = w.read_at AND later.id > w.id)))"""  # noqa: S608
 
-# Of an open flag f: nobody said anything of the present revision since it was raised. The draw for blind review asks
-# for a verdict and nothing else, so that one serves from whenever it is.
+# Of an open flag f: nobody said anything of the present revision since it was raised. A reader's clock may be wrong, so
+# what is said of times after a verdict was entered counts for nothing; a later revision is read once it is whole. The
+# draw for blind review asks for a verdict and nothing else, so that one serves from whenever it is.
 UNANSWERED: Final = f"""NOT EXISTS (
         SELECT 1 FROM study t, {STANDING}
         AND t.id = f.study_id AND n.study_id = t.id AND n.revision = t.revision
-        AND (f.kind = '{FlagKind.AUDIT}' OR f.raised_at <= w.read_at))"""  # noqa: S608
+        AND (n.revision = 1 OR w.read_at >= n.settled_at)
+        AND (f.kind = '{FlagKind.AUDIT}' OR (f.raised_at <= w.read_at AND f.raised_at <= w.recorded_at)))"""  # noqa: S608
 
 
 def note_answers(session: Session, study_ids: Collection[int]) -> None:
     """Bring `Flag.answered_at` of these studies up to date with their verdicts; hold the studies' locks.
 
-    To be called when a verdict is entered and when a revision begins. A flag
-    that is raised is unanswered: nobody has read what it is about.
+    To be called when a verdict is entered, and when a revision begins and settles.
+    A flag that is raised is unanswered: nobody has read what it is about.
     """
     session.flush()
     open_flag = aliased(Flag, name="f")

@@ -163,7 +163,8 @@ def settle(session: Session, study_id: int, quiet_seconds: float) -> StudyRevisi
     )
     session.add(revision)
     study.settled_at = settled_at
-    session.flush()
+    # a worker of an older release may have reopened it, and knows nothing of answers
+    note_answers(session, [study.id])
     return revision
 
 

@@ -106,6 +106,7 @@ class FlagStory:
     study_revision: int
     reason: str | None
     raised_at: datetime
+    answered_at: datetime | None
     cleared_at: datetime | None
 
 
@@ -185,7 +186,10 @@ def _study(session: Session, study: Study) -> StudyStory:
         receipts=_receipts(session, study.id),
         images=_images(session, study.id),
         flags=tuple(
-            FlagStory(flag.kind, flag.image_id, flag.study_revision, flag.reason, flag.raised_at, flag.cleared_at)
+            FlagStory(
+                *(flag.kind, flag.image_id, flag.study_revision, flag.reason),
+                *(flag.raised_at, flag.answered_at, flag.cleared_at),
+            )
             for flag in flags
         ),
         revisions=tuple(RevisionStory(one.revision, one.outcome, one.images, one.settled_at) for one in revisions),

@@ -137,6 +137,8 @@ def _study(line: Line, by_uid: dict[str, Candidate], by_accession: dict[str, lis
 
 def _revision(line: Line, study: Candidate) -> Settled:
     settled = study.read_at(line.read_at) if line.revision is None else study.of_revision(line.revision)
+    if settled is not None and line.revision is not None and settled.revision > 1 and line.read_at < settled.settled_at:
+        raise _NoMatch(Misfit.CONTRADICTION, f"revision {line.revision} was not complete when it was read")
     if settled is not None:
         return settled
     if line.revision is not None and line.revision != study.revision:

@@ -13,7 +13,8 @@ LONGEST_COMMENT: Final = 500
 # OWASP, "CSV Injection": what a spreadsheet takes for a formula when somebody opens an export
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 # clocks of other systems run a little ahead; further in the future nobody has read anything
-_AHEAD: Final = timedelta(minutes=5)
+# how far clocks may differ
+AHEAD: Final = timedelta(minutes=5)
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -73,7 +74,7 @@ def reading_time(when: datetime, now: datetime) -> datetime:
     BadVerdict
         If it lies in the future or before 1970.
     """
-    if when > now + _AHEAD:
+    if when > now + AHEAD:
         raise BadVerdict("the time lies in the future")
     if when < _EARLIEST:
         raise BadVerdict("the time lies before 1970")

@@ -23,6 +23,7 @@ from db.base import database_now
 from db.inserting import insert
 from db.models.study import Study, StudyRevision
 from db.models.verdict import Verdict
+from db.verdict_text import AHEAD
 from db.vocabulary import VerdictKind, VerdictOrigin
 
 _CHUNK: Final = 400
@@ -61,8 +62,11 @@ class Candidate:
     settled: tuple[Settled, ...]
 
     def read_at(self, when: datetime) -> Settled | None:
-        """Return the revision that a reader saw then: the newest that had settled, else the first."""
-        before = [one for one in self.settled if one.settled_at <= when]
+        """Return the revision that a reader saw then: the newest that had settled, else the first.
+
+        One that settled within minutes of it counts as later, because clocks differ: rather is it read again.
+        """
+        before = [one for one in self.settled if one.settled_at <= when - AHEAD]
         return before[-1] if before else next(iter(self.settled), None)
 
     def of_revision(self, revision: int) -> Settled | None:
@@ -147,13 +151,17 @@ def candidates(
     ]
 
 
-def named(session: Session, term: str, revision: int | None = None) -> Settled:
+def named(session: Session, term: str, revision: int | None = None, read_at: datetime | None = None) -> Settled:
     """Return the revision of the one study that a person names, by default its present one.
 
     Parameters
     ----------
     term : str
         A Study Instance UID or an accession number.
+    revision : int, optional
+        The one that is meant.
+    read_at : datetime, optional
+        When it was read, if that was not now: else the one that was seen then is meant.
 
     Raises
     ------
@@ -166,7 +174,10 @@ def named(session: Session, term: str, revision: int | None = None) -> Settled:
     if len(found) > 1:
         raise NoSuchStudy(f"{len(found)} studies have this accession number; name the study by its UID")
     study = found[0]
-    settled = study.of_revision(study.revision if revision is None else revision)
+    if revision is None and read_at is not None:
+        settled = study.read_at(read_at)
+    else:
+        settled = study.of_revision(study.revision if revision is None else revision)
     if settled is not None:
         return settled
     if revision is not None and revision != study.revision:
@@ -208,18 +219,23 @@ def record(session: Session, verdicts: Sequence[NewVerdict], *, dry_run: bool = 
         if digest not in known
     ]
     if rows and not dry_run:
-        # somebody else may enter the same meanwhile
+        studies = _locked_studies(session, {one.revision_id for one in new.values()})
+        # somebody else may have entered the same meanwhile
         session.execute(insert(session, Verdict).on_conflict_do_nothing(index_elements=["digest"]), rows)
-        _note_answers(session, {one.revision_id for one in new.values()})
+        for some in _chunks(studies):
+            note_answers(session, some)
     return Recorded(entered=len(rows), known=len(verdicts) - len(rows))
 
 
-def _note_answers(session: Session, revision_ids: Iterable[int]) -> None:
+def _locked_studies(session: Session, revision_ids: Iterable[int]) -> list[int]:
+    """Lock the studies of revisions: whoever raises a flag or begins a revision holds that lock."""
+    studies: set[int] = set()
     for chunk in _chunks(sorted(revision_ids)):
-        of = select(StudyRevision.study_id).where(StudyRevision.id.in_(chunk))
-        # whoever raises a flag or begins a revision holds this lock; in one order, lest two imports wait in a ring
-        locked = session.scalars(select(Study.id).where(Study.id.in_(of)).order_by(Study.id).with_for_update())
-        note_answers(session, locked.all())
+        studies.update(session.scalars(select(StudyRevision.study_id).where(StudyRevision.id.in_(chunk))))
+    # in one order, lest two imports wait for each other
+    for chunk in _chunks(sorted(studies)):
+        session.execute(select(Study.id).where(Study.id.in_(chunk)).order_by(Study.id).with_for_update())
+    return sorted(studies)
 
 
 def verdicts(

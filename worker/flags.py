@@ -43,11 +43,15 @@ def replace_image_flags(session: Session, study: Study, image: Image, raised: tu
 def raise_flag(session: Session, study: Study, image: Image | None, raised: RaisedFlag) -> None:
     """Let a flag stand in the study's present revision; one that stands and waits already is left as it is.
 
-    One that a reader has answered waits anew: what it is raised for now, nobody has read.
+    One that a reader has answered waits anew: what it is raised for now, nobody has read. A CONFLICT that waits is
+    about one delivery more: who read before that came has not seen it.
     """
     about = Flag.image_id.is_(None) if image is None else Flag.image_id == image.id
     same_kind = list(session.scalars(select(Flag).where(Flag.study_id == study.id, about, Flag.kind == raised.kind)))
-    if any(flag.cleared_at is None and flag.answered_at is None for flag in same_kind):
+    waiting = [flag for flag in same_kind if flag.cleared_at is None and flag.answered_at is None]
+    if waiting:
+        if raised.kind is FlagKind.CONFLICT:
+            waiting[0].raised_at = database_now()
         return
     for flag in same_kind:
         if flag.study_revision == study.revision or flag.cleared_at is None:

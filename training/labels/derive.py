@@ -28,7 +28,7 @@ from core.site_key import site_key
 from db.consensus import Finding
 from db.label_evidence import Evidence
 from db.labels import Wanted, labels
-from db.vocabulary import ImageClass, LabelOrigin
+from db.vocabulary import ImageClass, LabelOrigin, VerdictKind
 from training.datasets.patients import dicom_patient, patient_digest
 
 KEY_FILE: Final = "patients.key"
@@ -145,7 +145,10 @@ def _without(one: Evidence) -> Without | None:
     consensus = one.judged.consensus
     if consensus.finding in _FINDINGS:
         return _FINDINGS[consensus.finding]
-    if one.conflict_at is not None and all(reading.read_at < one.conflict_at for reading in consensus.standing):
+    if one.conflict_at is not None and not any(
+        reading.read_at >= one.conflict_at and reading.verdict is not VerdictKind.INDETERMINATE
+        for reading in consensus.standing
+    ):
         return Without.CONFLICT
     if not one.judged.patient_id:
         return Without.NO_PATIENT

@@ -1,7 +1,8 @@
 """What keeps lists fast with ten million images, and what retention removed.
 
-Compatible with the release still running: it leaves the new columns empty, and a
-flag it raises stands first of its priority until its study settles.
+Stop the workers of the release before: a flag they raise stands first of its
+priority until its study settles, and what they reopen after somebody has read it
+comes back into the reader's list only then. Listeners may go on.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _ANSWER: Final = """
     JOIN study_revision n ON n.study_id = t.id AND n.revision = t.revision
     JOIN verdict w ON w.study_revision_id = n.id
     WHERE t.id = flag.study_id AND w.verdict <> 'INDETERMINATE'
-    AND (flag.kind = 'AUDIT' OR flag.raised_at <= w.read_at)
+    AND (n.revision = 1 OR w.read_at >= n.settled_at)
+    AND (flag.kind = 'AUDIT' OR (flag.raised_at <= w.read_at AND flag.raised_at <= w.recorded_at))
     AND NOT EXISTS (
         SELECT 1 FROM verdict later
         WHERE later.study_revision_id = w.study_revision_id AND later.reader = w.reader
@@ -38,6 +40,9 @@ _ANSWER: Final = """
 
 def upgrade() -> None:
     """Add tables and columns, and change indexes."""
+    if op.get_bind().dialect.name == "postgresql":
+        # in the order in which workers lock rows, and at once, so that neither waits for the other
+        op.execute("LOCK TABLE study, image, receipt, flag IN ACCESS EXCLUSIVE MODE")
     _flag()
     _study()
     _receipt()

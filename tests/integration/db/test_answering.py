@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session, aliased
 
-from db.answering import UNANSWERED, waits
+from db.answering import UNANSWERED, note_answers, waits
 from db.base import make_sessions
 from db.models.flag import Flag
 from db.models.study import Study, StudyRevision
-from db.settling import reopen
-from db.verdicts import NewVerdict, record
+from db.settling import reopen, settle
+from db.verdicts import NewVerdict, named, record
 from db.vocabulary import FLAG_PRIORITY, FlagKind, VerdictKind, VerdictOrigin
+from db.worklist import places
 from tests.factories.rows import FlagFactory, StudyFactory, StudyRevisionFactory, ago, rows_in
 from worker.decide import RaisedFlag
 from worker.flags import raise_flag
@@ -72,6 +73,56 @@ def test_flags_wait_unless_a_verdict_answers_them(session: Session, seed: int) -
         seen.add((bool(said), len(session.scalars(select(Flag.id)).all()) > len(said)))
     # some waited while others were answered
     assert (True, True) in seen
+
+
+def test_a_second_conflict_is_not_answered_by_who_read_before_it(session: Session) -> None:
+    study: Study = StudyFactory()
+    FlagFactory(study=study, kind=FlagKind.CONFLICT, raised_at=ago(100))
+    revision = _settle(session, study)
+    # it comes after the reading, which is entered after it
+    _raise(session, study, FlagKind.CONFLICT)
+    record(session, [_verdict(revision, VerdictKind.NO_PNEUMONIA, "a", 50)])
+    assert [place.study_id for place in places(session)] == [study.id]
+
+
+def test_what_was_read_before_a_revision_was_whole_does_not_answer_it(session: Session) -> None:
+    study: Study = StudyFactory(accession_number="A1")
+    FlagFactory(study=study, raised_at=ago(3000))
+    first = StudyRevisionFactory(study=study, settled_at=ago(2000))
+    study.settled_at = ago(2000)
+    assert reopen(session, study)
+    second = StudyRevisionFactory(study=study, settled_at=ago(500))
+    # by hand, and as a table says it
+    assert named(session, "A1", read_at=ago(1000)).revision_id == first.id
+    # clocks differ by some minutes
+    assert named(session, "A1", read_at=ago(450)).revision_id == first.id
+    assert named(session, "A1", read_at=ago(100)).revision_id == second.id
+    assert named(session, "A1").revision_id == second.id
+    record(session, [_verdict(second, VerdictKind.NO_PNEUMONIA, "a", 1000)])
+    assert [place.study_id for place in places(session)] == [study.id]
+    record(session, [_verdict(second, VerdictKind.NO_PNEUMONIA, "a", 100)])
+    assert places(session) == []
+
+
+def test_a_clock_ahead_answers_nothing_that_came_after_it_was_entered(session: Session) -> None:
+    study: Study = StudyFactory()
+    revision = _settle(session, study)
+    record(session, [_verdict(revision, VerdictKind.NO_PNEUMONIA, "a", -240)])
+    _raise(session, study, FlagKind.CONFLICT)
+    note_answers(session, [study.id])
+    assert [place.study_id for place in places(session)] == [study.id]
+
+
+def test_what_an_older_worker_reopened_waits_from_when_it_settles(session: Session) -> None:
+    study: Study = StudyFactory(last_received_at=ago(1000))
+    FlagFactory(study=study)
+    revision = _settle(session, study)
+    record(session, [_verdict(revision, VerdictKind.NO_PNEUMONIA, "a", 0)])
+    assert places(session) == []
+    study.revision, study.settled_at = 2, None
+    session.flush()
+    assert settle(session, study.id, 60) is not None
+    assert [place.study_id for place in places(session)] == [study.id]
 
 
 def test_what_is_raised_again_after_it_was_read_waits_again(session: Session) -> None:

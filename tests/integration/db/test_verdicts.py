@@ -197,7 +197,7 @@ def test_lines_of_a_table_find_their_studies_or_are_named(session: Session) -> N
     study = StudyFactory(study_uid="1.2.3", accession_number="A1", revision=3)
     first, second = (
         StudyRevisionFactory(study=study, revision=revision, settled_at=ago(seconds))
-        for revision, seconds in ((1, 1000), (2, 100))
+        for revision, seconds in ((1, 1000), (2, 400))
     )
     StudyFactory(accession_number="COMING")
     for _ in range(2):

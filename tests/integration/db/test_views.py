@@ -298,7 +298,9 @@ def test_the_views_answer_plain_sql(session: Session) -> None:
 
 
 def _read(revision: StudyRevision, kind: VerdictKind, seconds_ago: float = 10, reader: str = "a") -> None:
-    VerdictFactory(study_revision=revision, verdict=kind, read_at=ago(seconds_ago), reader=reader)
+    VerdictFactory(
+        study_revision=revision, verdict=kind, read_at=ago(seconds_ago), recorded_at=ago(seconds_ago), reader=reader
+    )
     session = object_session(revision)
     assert session is not None
     note_answers(session, [revision.study_id])

@@ -178,7 +178,7 @@ def test_what_was_written_in_part_is_never_committed(spool: Spool, monkeypatch: 
         broken.setattr(os, "write", full)
         with pytest.raises(OSError, match="No space"):
             file.write(bytes(STEP))
-    with pytest.raises(OSError, match="Bad file descriptor"):
+    with pytest.raises((OSError, ValueError), match="descriptor"):
         file.commit()
     file.abort()
     assert list(spool.temporary.iterdir()) == []
