@@ -79,6 +79,15 @@ def test_what_gives_no_label_says_why() -> None:
     assert found == dict.fromkeys(sorted(others), 1)
 
 
+def test_who_could_not_tell_settles_no_conflict() -> None:
+    conflict_at = NOON + timedelta(hours=1)
+    before = Reading(1, "a", NOON, VerdictKind.PNEUMONIA, model_visible=True)
+    for kind, found in ((VerdictKind.INDETERMINATE, {Without.CONFLICT: 1}), (VerdictKind.PNEUMONIA, {})):
+        after = Reading(2, "b", conflict_at + timedelta(hours=1), kind, model_visible=True)
+        judged = Judged(1, "1.2.1", None, "P", "H", 1, NOON, consensus([before, after]))
+        assert reasons(Evidence(judged, ("m",), conflict_at)) == found
+
+
 def test_one_picture_in_two_studies() -> None:
     ill, well, odd = (
         study(number, kind)
