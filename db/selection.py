@@ -78,6 +78,6 @@ def labelled(session: Session, limit: int, after_id: int = 0) -> list[Labelled]:
             pixels_gone=removed.get(row.master_digest),
         )
         for row in page
-        # a picture is entered together with its first label
-        if (label := labels.get(row.label_id)) is not None
+        # a picture is entered together with its first label; one that verdicts gave and took back has none
+        if (label := labels.get(row.label_id)) is not None and not label.withdrawn
     ]

@@ -10,6 +10,7 @@ from db.datasets import record as import_data
 from db.label_evidence import evidence
 from db.labels import Changes, labels, plan, record
 from db.models.dataset import Label
+from db.selection import labelled
 from db.vocabulary import DataLayout, FlagKind, ImageClass, LabelOrigin, Outcome, Use, VerdictKind
 from tests.factories.rows import (
     FlagFactory,
@@ -41,7 +42,11 @@ def follow(sessions: sessionmaker[Session]) -> Changes:
 
 def in_force(sessions: sessionmaker[Session]) -> list[tuple[object, ...]]:
     with sessions() as session:
-        return [(row.version, row.label, row.subgroup, row.origin, row.verdict_ids) for row in labels(session)]
+        found = [(row.version, row.label, row.subgroup, row.origin, row.verdict_ids) for row in labels(session)]
+        # and training selects from the same
+        selected = [(row.version, row.label, row.subgroup, row.origin) for row in labelled(session, 100)]
+    assert sorted(map(str, selected)) == sorted(str(row[:4]) for row in found)
+    return found
 
 
 def test_labels_follow_the_verdicts_and_remember_them(sessions: sessionmaker[Session]) -> None:
