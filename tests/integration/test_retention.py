@@ -21,16 +21,16 @@ from db.models.dataset import DataSet, DataSetImage, Label, LabelledImage
 from db.models.flag import Flag
 from db.models.receipt import Receipt
 from db.models.retention import RemovedMaster, RetentionRun
-from db.models.study import Image, Study
+from db.models.study import Image, Study, StudyRevision
 from db.reconcile import Misfit, Reconciliation
 from db.retention_runs import Removed, claim, finish
 from db.selection import labelled
 from db.story import trace
-from db.vocabulary import DataLayout, FlagKind, ImageClass, LabelOrigin, ReceiptState, Use
+from db.vocabulary import DataLayout, FlagKind, ImageClass, LabelOrigin, ReceiptState, Use, VerdictKind
 from imaging.master import save_master
 from tests.factories import dicom_objects as objects
 from tests.factories.commitment import DX
-from tests.factories.rows import FlagFactory, StudyFactory, ago, rows_in
+from tests.factories.rows import FlagFactory, StudyFactory, StudyRevisionFactory, VerdictFactory, ago, rows_in
 from tests.integration.commitment_kit import Ear, ask, name_peer
 from tests.integration.retention_kit import DAY, OLD, House, grow_old, picture_of
 from tests.integration.worker_kit import bench
@@ -107,6 +107,25 @@ def test_nothing_goes_while_its_study_is_open_or_waits_for_a_reader(
     run(policy, sessions)
     assert all(path.exists() for path in open_study)
     assert not any(path.exists() for path in flagged)
+
+
+def test_nothing_goes_while_its_readers_are_in_dispute(house: House, policy: Settings, sessions: Sessions) -> None:
+    paths = house.study()
+    with sessions.begin() as session, rows_in(session):
+        study = session.get_one(Study, house.study_id())
+        # both verdicts answer the flag; which of them is right, another reader must decide
+        FlagFactory(study=study, answered_at=ago(OLD))
+        revision = StudyRevisionFactory(study=study, settled_at=ago(OLD))
+        VerdictFactory(study_revision=revision, reader="a", verdict=VerdictKind.PNEUMONIA)
+        VerdictFactory(study_revision=revision, reader="b", verdict=VerdictKind.OTHER_ABNORMAL)
+        revision_id = revision.id
+    assert run(policy, sessions) == Removed()
+    assert all(path.exists() for path in paths)
+    with sessions.begin() as session, rows_in(session):
+        revision = session.get_one(StudyRevision, revision_id)
+        VerdictFactory(study_revision=revision, reader="c", verdict=VerdictKind.NO_PNEUMONIA)
+    run(policy, sessions)
+    assert not any(path.exists() for path in paths)
 
 
 def test_a_file_of_an_instance_in_force_in_another_study_waits_for_both(
