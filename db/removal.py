@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session, aliased
 
 from core.spool import Entry
@@ -304,7 +304,12 @@ def gone(session: Session, digests: Sequence[str]) -> dict[str, Gone]:
 
 
 def _files() -> Any:
-    return select(Receipt.id, Receipt.entry, Receipt.size, Receipt.sop_instance_uid, Receipt.finished_at)
+    image = aliased(Image)
+    # receipts of the first release do not name their instance
+    instance = func.coalesce(Receipt.sop_instance_uid, image.sop_instance_uid).label("sop_instance_uid")
+    return select(Receipt.id, Receipt.entry, Receipt.size, instance, Receipt.finished_at).outerjoin(
+        image, image.id == Receipt.image_id
+    )
 
 
 def _file(row: Any) -> StoredFile:

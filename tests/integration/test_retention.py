@@ -211,11 +211,16 @@ def test_a_decision_is_taken_back_where_a_reason_to_keep_came_meanwhile(
     assert house.receipts()[0].removal_policy is None
 
 
+@pytest.mark.parametrize("named", [True, False])
 def test_what_an_open_request_for_commitment_names_stays_until_it_is_answered(
-    house: House, policy: Settings, sessions: Sessions, engine: Engine
+    house: House, policy: Settings, sessions: Sessions, engine: Engine, named: bool
 ) -> None:
     path, _ = house.study()
     other, _ = house.study()
+    with sessions.begin() as session:
+        if not named:
+            # as receipts of the first release are
+            session.execute(update(Receipt).values(sop_class_uid=None, sop_instance_uid=None))
     with Ear() as ear:
         name_peer(policy, ear.port)
         Spool(house.data, "listener").new.mkdir(parents=True, exist_ok=True)
