@@ -6,11 +6,13 @@ import os
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from core import failpoints
 from core.errors import Misconfigured, TransientFailure
 from core.settings import Settings, load
 from core.spool import Spool
@@ -36,6 +38,8 @@ from tests.integration.retention_kit import DAY, OLD, House, grow_old, picture_o
 from tests.integration.worker_kit import bench
 from worker.commitment.reporter import Reporter
 from worker.retention import masters as retention_masters
+from worker.retention.masters import Masters
+from worker.retention.policy import Policies
 from worker.retention.run import plan, run, run_if_due
 from worker.settle import settle_due
 
@@ -199,6 +203,20 @@ def test_nothing_is_noted_where_the_data_directory_is_not(house: House, policy: 
     assert house.receipts()[0].removed_at is None
 
 
+@pytest.mark.parametrize("lost", ["masters", "folder"])
+def test_no_master_is_noted_as_gone_where_the_masters_are_not_mounted(
+    house: House, policy: Settings, sessions: Sessions, lost: str
+) -> None:
+    _, master = house.study()
+    with sessions.begin() as session:
+        removal.decide_masters(session, [master.stem], "POLICY=1")
+    shutil.rmtree(house.data / "masters" if lost == "masters" else master.parent)
+    with pytest.raises(TransientFailure, match="mounted"):
+        run(policy, sessions)
+    with sessions() as session:
+        assert removal.unfinished_masters(session) == [master.stem]
+
+
 def test_a_decision_is_taken_back_where_a_reason_to_keep_came_meanwhile(
     house: House, policy: Settings, sessions: Sessions
 ) -> None:
@@ -306,17 +324,58 @@ def test_a_master_kept_anew_or_imported_stays_and_one_that_nothing_names_goes(
         session.execute(update(Image).where(Image.master_digest == nameless.stem).values(master_digest=None))
     aside = retention_masters._aside
 
-    def while_it_is_looked_at(path: object) -> object:
+    def while_it_is_looked_at(path: Path, run: str) -> Path:
         # a helper keeps the same pixels in the moment before they go
         if path == touched:
             save_master(house.data / "masters", picture_of(1))
-        return aside(path)  # type: ignore[arg-type]
+        return aside(path, run)
 
     monkeypatch.setattr(retention_masters, "_aside", while_it_is_looked_at)
     assert run(policy, sessions).masters == 1
     assert (touched.exists(), imported.exists(), nameless.exists()) == (True, True, False)
     with sessions() as session:
         assert list(session.scalars(select(RemovedMaster.digest))) == [nameless.stem]
+
+
+def test_a_master_made_anew_after_a_run_was_cut_short_stays(house: House, policy: Settings, sessions: Sessions) -> None:
+    _, master = house.study()
+    with sessions.begin() as session:
+        removal.decide_masters(session, [master.stem], "POLICY=1")
+    aside = retention_masters._aside(master, "0")
+    master.rename(aside)
+    save_master(house.data / "masters", picture_of(1))
+    assert run(policy, sessions).masters == 0
+    assert (master.exists(), aside.exists()) == (True, False)
+    assert time.time() - master.stat().st_mtime < DAY
+
+
+def test_two_runs_that_take_one_master_never_take_one_kept_anew(
+    house: House, policy: Settings, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, master = house.study()
+    unlink = Path.unlink
+    first, second = (Masters(house.data / "masters", sessions, Policies.of(policy).masters) for _ in range(2))
+    with sessions.begin() as session:
+        removal.decide_masters(session, [master.stem], "POLICY=1")
+        before = removal.cutoff(session, 60)
+
+    def die(_: str) -> None:
+        raise InterruptedError
+
+    def late(path: Path) -> None:
+        # the first has looked at it; now a helper keeps the same pixels, and a second run takes them and dies
+        save_master(house.data / "masters", picture_of(1))
+        patched.setattr(failpoints, "reach", die)
+        with pytest.raises(InterruptedError):
+            second._let_go(master.stem, before)
+        patched.undo()
+        unlink(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", late)
+        first._let_go(master.stem, before)
+    run(policy, sessions)
+    assert time.time() - master.stat().st_mtime < DAY
 
 
 def test_the_selection_for_training_lists_what_lost_its_pixels(
