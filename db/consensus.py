@@ -4,7 +4,7 @@ Of each reader the latest verdict stands (by when it was read, then by when it
 was entered). INDETERMINATE says nothing, for or against. Of those that say
 something, more than half must say the same of pneumonia; otherwise the study is
 in dispute until another reader decides. `db.views` has the same rule of what
-stands, in SQL.
+stands, in SQL, and `db.disputes` that of what is in dispute.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Finding(StrEnum):
     """Nobody gave one."""
 
 
-_SAYS: Final[dict[VerdictKind, Finding]] = {
+SAYS: Final[dict[VerdictKind, Finding]] = {
     VerdictKind.PNEUMONIA: Finding.PNEUMONIA,
     VerdictKind.NO_PNEUMONIA: Finding.NO_PNEUMONIA,
     VerdictKind.OTHER_ABNORMAL: Finding.NO_PNEUMONIA,
@@ -99,7 +99,7 @@ def consensus(readings: Iterable[Reading]) -> Consensus:
         All verdicts on one revision of one study, replaced ones among them.
     """
     stand = standing(readings)
-    said = [_SAYS[one.verdict] for one in stand if one.verdict in _SAYS]
+    said = [SAYS[one.verdict] for one in stand if one.verdict in SAYS]
     return Consensus(
         finding=_finding(said),
         otherwise_abnormal=_otherwise_abnormal(stand),

@@ -3,8 +3,8 @@
 A file goes in three steps, so that a crash between any two can be told from a
 loss: the decision is committed, the file is removed, the removal is committed.
 Whether it may go is asked twice: when it is decided, and again holding the
-study's lock until it is gone, because whoever raises a flag or revises a study
-holds that lock. Nothing waits for a lock here: a study in use is left for later.
+study's lock until it is gone, because whoever raises a flag, enters a verdict or
+revises a study holds that lock. Nothing waits for a lock here: a study in use is left for later.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session, aliased
 
 from core.spool import Entry
 from db.answering import waits
 from db.base import database_now
+from db.disputes import disputed
 from db.inserting import insert
 from db.models.dataset import DataSetImage, LabelledImage
 from db.models.flag import Flag
@@ -108,8 +109,9 @@ def removable_files(
 
     A receipt's file may go when nothing can follow its state, it ended before
     the time given, and each study it belongs to (the one it names, and the one
-    its image is in force in) is settled and has no open flag: no review is
-    outstanding, no conflict waits for a person, nothing is to be delivered.
+    its image is in force in) is settled, has no open flag and is in no dispute:
+    no review is outstanding, no conflict waits for a person, no further reader
+    must decide, nothing is to be delivered.
 
     However many old files stay, because nobody clears flags, say, no statement
     reads more than `_LOOK_AT` receipts.
@@ -213,16 +215,16 @@ def needed_masters(session: Session, digests: Sequence[str], before: datetime) -
     """Return the masters among these that must stay.
 
     A master must stay while a study with an image of these pixels is open, was
-    settled after the time given, or has an open flag; and where a data set was
-    imported with it, whose owner decides about that. One that nothing in the
-    ledger names (a conflicting delivery's, say) may go.
+    settled after the time given, has an open flag or is in dispute; and where a
+    data set was imported with it, whose owner decides about that. One that
+    nothing in the ledger names (a conflicting delivery's, say) may go.
     """
     shown = (
         select(Image.master_digest)
         .join(Study, Study.id == Image.study_id)
         .where(
             Image.master_digest.in_(digests),
-            or_(Study.settled_at.is_(None), Study.settled_at >= before, _open_flag(Study.id)),
+            or_(Study.settled_at.is_(None), Study.settled_at >= before, _open_flag(Study.id), disputed("study")),
         )
     )
     imported = select(LabelledImage.master_digest).where(
@@ -302,7 +304,12 @@ def gone(session: Session, digests: Sequence[str]) -> dict[str, Gone]:
 
 
 def _files() -> Any:
-    return select(Receipt.id, Receipt.entry, Receipt.size, Receipt.sop_instance_uid, Receipt.finished_at)
+    image = aliased(Image)
+    # receipts of the first release do not name their instance
+    instance = func.coalesce(Receipt.sop_instance_uid, image.sop_instance_uid).label("sop_instance_uid")
+    return select(Receipt.id, Receipt.entry, Receipt.size, instance, Receipt.finished_at).outerjoin(
+        image, image.id == Receipt.image_id
+    )
 
 
 def _file(row: Any) -> StoredFile:
@@ -310,20 +317,19 @@ def _file(row: Any) -> StoredFile:
 
 
 def _may_go(before: datetime) -> ColumnElement[bool]:
-    named, home = aliased(Study), aliased(Study)
+    named, home = aliased(Study, name="named"), aliased(Study, name="home")
     return and_(
         Receipt.state.in_(sorted(FINAL)),
         Receipt.finished_at < before,
         Receipt.stored_at.is_not(None),
         Receipt.removed_at.is_(None),
-        exists().where(named.id == Receipt.study_id, named.settled_at.is_not(None), ~_open_flag(named.id)),
-        exists().where(
-            Image.id == Receipt.image_id,
-            home.id == Image.study_id,
-            home.settled_at.is_not(None),
-            ~_open_flag(home.id),
-        ),
+        exists().where(named.id == Receipt.study_id, *_done_with(named, "named")),
+        exists().where(Image.id == Receipt.image_id, home.id == Image.study_id, *_done_with(home, "home")),
     )
+
+
+def _done_with(study: type[Study], called: str) -> tuple[ColumnElement[bool], ...]:
+    return study.settled_at.is_not(None), ~_open_flag(study.id), ~disputed(called)
 
 
 def _open_flag(study_id: Any) -> ColumnElement[bool]:

@@ -50,7 +50,12 @@ class House:
         with self.sessions.begin() as session, rows_in(session):
             then = ago(age)
             study = StudyFactory(first_received_at=then, settled_at=then if settled else None)
-            image = ImageFactory(study=study, master_digest=master, sop_instance_uid=f"1.2.3.{self._made}")
+            image = ImageFactory(
+                study=study,
+                master_digest=master,
+                sop_instance_uid=f"1.2.3.{self._made}",
+                receipt_sha256=entry.sha256,
+            )
             ReceiptFactory(
                 named=entry,
                 size=len(content),

@@ -6,11 +6,13 @@ import os
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from core import failpoints
 from core.errors import Misconfigured, TransientFailure
 from core.settings import Settings, load
 from core.spool import Spool
@@ -21,21 +23,23 @@ from db.models.dataset import DataSet, DataSetImage, Label, LabelledImage
 from db.models.flag import Flag
 from db.models.receipt import Receipt
 from db.models.retention import RemovedMaster, RetentionRun
-from db.models.study import Image, Study
+from db.models.study import Image, Study, StudyRevision
 from db.reconcile import Misfit, Reconciliation
 from db.retention_runs import Removed, claim, finish
 from db.selection import labelled
 from db.story import trace
-from db.vocabulary import DataLayout, FlagKind, ImageClass, LabelOrigin, ReceiptState, Use
+from db.vocabulary import DataLayout, FlagKind, ImageClass, LabelOrigin, ReceiptState, Use, VerdictKind
 from imaging.master import save_master
 from tests.factories import dicom_objects as objects
 from tests.factories.commitment import DX
-from tests.factories.rows import FlagFactory, StudyFactory, ago, rows_in
+from tests.factories.rows import FlagFactory, StudyFactory, StudyRevisionFactory, VerdictFactory, ago, rows_in
 from tests.integration.commitment_kit import Ear, ask, name_peer
 from tests.integration.retention_kit import DAY, OLD, House, grow_old, picture_of
 from tests.integration.worker_kit import bench
 from worker.commitment.reporter import Reporter
 from worker.retention import masters as retention_masters
+from worker.retention.masters import Masters
+from worker.retention.policy import Policies
 from worker.retention.run import plan, run, run_if_due
 from worker.settle import settle_due
 
@@ -109,6 +113,25 @@ def test_nothing_goes_while_its_study_is_open_or_waits_for_a_reader(
     assert not any(path.exists() for path in flagged)
 
 
+def test_nothing_goes_while_its_readers_are_in_dispute(house: House, policy: Settings, sessions: Sessions) -> None:
+    paths = house.study()
+    with sessions.begin() as session, rows_in(session):
+        study = session.get_one(Study, house.study_id())
+        # both verdicts answer the flag; which of them is right, another reader must decide
+        FlagFactory(study=study, answered_at=ago(OLD))
+        revision = StudyRevisionFactory(study=study, settled_at=ago(OLD))
+        VerdictFactory(study_revision=revision, reader="a", verdict=VerdictKind.PNEUMONIA)
+        VerdictFactory(study_revision=revision, reader="b", verdict=VerdictKind.OTHER_ABNORMAL)
+        revision_id = revision.id
+    assert run(policy, sessions) == Removed()
+    assert all(path.exists() for path in paths)
+    with sessions.begin() as session, rows_in(session):
+        revision = session.get_one(StudyRevision, revision_id)
+        VerdictFactory(study_revision=revision, reader="c", verdict=VerdictKind.NO_PNEUMONIA)
+    run(policy, sessions)
+    assert not any(path.exists() for path in paths)
+
+
 def test_a_file_of_an_instance_in_force_in_another_study_waits_for_both(
     house: House, policy: Settings, sessions: Sessions
 ) -> None:
@@ -180,6 +203,20 @@ def test_nothing_is_noted_where_the_data_directory_is_not(house: House, policy: 
     assert house.receipts()[0].removed_at is None
 
 
+@pytest.mark.parametrize("lost", ["masters", "folder"])
+def test_no_master_is_noted_as_gone_where_the_masters_are_not_mounted(
+    house: House, policy: Settings, sessions: Sessions, lost: str
+) -> None:
+    _, master = house.study()
+    with sessions.begin() as session:
+        removal.decide_masters(session, [master.stem], "POLICY=1")
+    shutil.rmtree(house.data / "masters" if lost == "masters" else master.parent)
+    with pytest.raises(TransientFailure, match="mounted"):
+        run(policy, sessions)
+    with sessions() as session:
+        assert removal.unfinished_masters(session) == [master.stem]
+
+
 def test_a_decision_is_taken_back_where_a_reason_to_keep_came_meanwhile(
     house: House, policy: Settings, sessions: Sessions
 ) -> None:
@@ -192,11 +229,16 @@ def test_a_decision_is_taken_back_where_a_reason_to_keep_came_meanwhile(
     assert house.receipts()[0].removal_policy is None
 
 
+@pytest.mark.parametrize("named", [True, False])
 def test_what_an_open_request_for_commitment_names_stays_until_it_is_answered(
-    house: House, policy: Settings, sessions: Sessions, engine: Engine
+    house: House, policy: Settings, sessions: Sessions, engine: Engine, named: bool
 ) -> None:
     path, _ = house.study()
     other, _ = house.study()
+    with sessions.begin() as session:
+        if not named:
+            # as receipts of the first release are
+            session.execute(update(Receipt).values(sop_class_uid=None, sop_instance_uid=None))
     with Ear() as ear:
         name_peer(policy, ear.port)
         Spool(house.data, "listener").new.mkdir(parents=True, exist_ok=True)
@@ -282,17 +324,58 @@ def test_a_master_kept_anew_or_imported_stays_and_one_that_nothing_names_goes(
         session.execute(update(Image).where(Image.master_digest == nameless.stem).values(master_digest=None))
     aside = retention_masters._aside
 
-    def while_it_is_looked_at(path: object) -> object:
+    def while_it_is_looked_at(path: Path, run: str) -> Path:
         # a helper keeps the same pixels in the moment before they go
         if path == touched:
             save_master(house.data / "masters", picture_of(1))
-        return aside(path)  # type: ignore[arg-type]
+        return aside(path, run)
 
     monkeypatch.setattr(retention_masters, "_aside", while_it_is_looked_at)
     assert run(policy, sessions).masters == 1
     assert (touched.exists(), imported.exists(), nameless.exists()) == (True, True, False)
     with sessions() as session:
         assert list(session.scalars(select(RemovedMaster.digest))) == [nameless.stem]
+
+
+def test_a_master_made_anew_after_a_run_was_cut_short_stays(house: House, policy: Settings, sessions: Sessions) -> None:
+    _, master = house.study()
+    with sessions.begin() as session:
+        removal.decide_masters(session, [master.stem], "POLICY=1")
+    aside = retention_masters._aside(master, "0")
+    master.rename(aside)
+    save_master(house.data / "masters", picture_of(1))
+    assert run(policy, sessions).masters == 0
+    assert (master.exists(), aside.exists()) == (True, False)
+    assert time.time() - master.stat().st_mtime < DAY
+
+
+def test_two_runs_that_take_one_master_never_take_one_kept_anew(
+    house: House, policy: Settings, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, master = house.study()
+    unlink = Path.unlink
+    first, second = (Masters(house.data / "masters", sessions, Policies.of(policy).masters) for _ in range(2))
+    with sessions.begin() as session:
+        removal.decide_masters(session, [master.stem], "POLICY=1")
+        before = removal.cutoff(session, 60)
+
+    def die(_: str) -> None:
+        raise InterruptedError
+
+    def late(path: Path) -> None:
+        # the first has looked at it; now a helper keeps the same pixels, and a second run takes them and dies
+        save_master(house.data / "masters", picture_of(1))
+        patched.setattr(failpoints, "reach", die)
+        with pytest.raises(InterruptedError):
+            second._let_go(master.stem, before)
+        patched.undo()
+        unlink(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", late)
+        first._let_go(master.stem, before)
+    run(policy, sessions)
+    assert time.time() - master.stat().st_mtime < DAY
 
 
 def test_the_selection_for_training_lists_what_lost_its_pixels(

@@ -4,13 +4,15 @@ Walked, because not every master has a row: a delivery that conflicts, or an
 attempt that failed, leaves one that nothing names. A master may be kept anew
 by a decode helper at any moment, so it first gets another name: a helper that
 came before has touched it, which shows then, and one that comes after makes it
-again (`imaging.master.save_master`).
+again (`imaging.master.save_master`). That name is the run's own: of two runs
+that take a master, the one must not remove what the other took later.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -59,6 +61,7 @@ class Masters:
         self._masters = masters
         self._sessions = sessions
         self._policy = policy
+        self._run = secrets.token_hex(4)
 
     def finish_former(self) -> Iterator[Removed]:
         """Bring to its end what a run decided that was cut short: remove, note or take back."""
@@ -116,39 +119,54 @@ class Masters:
                     yield MasterFile(name[1], status.st_size)
 
     def _remove(self, digests: Sequence[str]) -> Removed:
-        gone: dict[str, int] = {}
+        sizes: dict[str, int] = {}
         with self._sessions.begin() as session:
             before = None if self._policy is None else removal.cutoff(session, self._policy.days)
             ours = removal.lock_masters(session, digests, before)
             try:
                 for digest in digests:
-                    size = self._size(digest)
-                    if size is None or (before and digest in ours.free and self._let_go(digest, before)):
-                        gone[digest] = size or 0
-                for folder in {master_path(self._masters, digest).parent for digest in gone}:
-                    if folder.is_dir():
-                        sync_directory(folder)
+                    sizes[digest] = self._size(digest)
+                    if before and digest in ours.free:
+                        self._let_go(digest, before)
+                gone = set(digests) - self._kept(digests)
+                for folder in {self._folder(digest) for digest in gone}:
+                    sync_directory(folder)
+                # one that another run has under its own name is for whoever finishes that run
+                staying = {one for one in ours.held - gone if master_path(self._masters, one).exists()}
             except OSError as error:
                 message = f"the masters directory refuses to let a file go (errno {error.errno}); check its permissions"
                 raise TransientFailure(message) from error
             failpoints.reach("retention.masters_gone")
             removal.note_removed_masters(session, sorted(gone))
-            removal.withdraw_masters(session, sorted(ours.held - gone.keys()))
+            removal.withdraw_masters(session, sorted(staying))
         failpoints.reach("retention.masters_noted")
-        return Removed(masters=len(gone), master_bytes=sum(gone.values()))
+        return Removed(masters=len(gone), master_bytes=sum(sizes[digest] for digest in gone))
 
-    def _size(self, digest: str) -> int | None:
-        """Return the bytes of a master; None where it is gone and nobody holds it under another name."""
-        path = master_path(self._masters, digest)
-        for name in (path, _aside(path)):
-            with suppress(FileNotFoundError):
-                return name.stat().st_size
-        return None
+    def _folder(self, digest: str) -> Path:
+        folder = master_path(self._masters, digest).parent
+        if not folder.is_dir():
+            message = f"masters/{folder.name} is not there; run retention where the data directory is mounted"
+            raise TransientFailure(message)
+        return folder
 
-    def _let_go(self, digest: str, before: datetime) -> bool:
-        """Remove a master unless somebody kept it anew; say whether it is gone."""
+    def _size(self, digest: str) -> int:
+        """Return the bytes of a master; 0 where it is gone."""
+        with suppress(FileNotFoundError):
+            return master_path(self._masters, digest).stat().st_size
+        return 0
+
+    def _kept(self, digests: Sequence[str]) -> set[str]:
+        """Return the masters that are there, under their own or a run's name, which begin alike."""
+        found: set[str] = set()
+        for folder in {self._folder(digest) for digest in digests}:
+            with os.scandir(folder) as items:
+                found |= {item.name[: len(digests[0])] for item in items}
+        return found.intersection(digests)
+
+    def _let_go(self, digest: str, before: datetime) -> None:
+        """Remove a master unless somebody kept it anew."""
         path = master_path(self._masters, digest)
-        aside = _aside(path)
+        aside = _aside(path, self._run)
         # another run may do the same at the same time: whoever finds nothing leaves it to that one
         with suppress(FileNotFoundError):
             path.rename(aside)
@@ -159,14 +177,19 @@ class Masters:
             else:
                 aside.unlink()
                 failpoints.reach("retention.master_removed")
-        return self._size(digest) is None
 
     def _restore(self, digest: str) -> None:
-        """Give a master back its name, if a run that was cut short had taken it."""
+        """Give a master back its name, if a run that was cut short had taken it; one kept anew since then stays."""
         path = master_path(self._masters, digest)
+        # of several the one kept last; another run may do the same at the same time
         with suppress(FileNotFoundError):
-            _aside(path).rename(path)
+            taken = self._folder(digest).glob(_aside(path, "*").name)
+            for aside in sorted(taken, key=lambda one: one.stat().st_mtime, reverse=True):
+                if path.exists():
+                    aside.unlink()
+                else:
+                    aside.rename(path)
 
 
-def _aside(path: Path) -> Path:
-    return path.with_name(path.name + _ASIDE)
+def _aside(path: Path, run: str) -> Path:
+    return path.with_name(f"{path.name}.{run}{_ASIDE}")
