@@ -72,7 +72,8 @@ class Compared:
         Digest of the file that was in force when they were compared.
     first, second : Pixels
         What was in force, and what came now. Where the first's file is gone, what the ledger holds of it and what
-        was decoded of the second in the same way.
+        was decoded of the second in the same way. The second without digests where the first's file is there but
+        helpers fail on it at each attempt: nothing shows that they are the same.
     """
 
     in_force_sha256: str
