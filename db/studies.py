@@ -1,6 +1,7 @@
 """Studies and images: made once under concurrency, locked while they change, summed up to one outcome.
 
-Lock order: the study first, then its images; whoever keeps it cannot deadlock.
+Lock order: a study that is new is made first, then studies by their ids, then images; whoever keeps it cannot
+deadlock.
 Values are plain, so that nothing here knows how a header is read.
 """
 
@@ -18,7 +19,13 @@ from db.vocabulary import GOOD_STATES, OUTCOME_PRECEDENCE, Outcome, ReceiptState
 
 
 def lock_or_create_study(session: Session, *, study_uid: str, received_at: datetime) -> Study:
-    """Return the study, made if need be and locked until the transaction ends.
+    """Return the study, made if need be and locked until the transaction ends; see `create_study`."""
+    create_study(session, study_uid=study_uid, received_at=received_at)
+    return lock_study(session, select(Study.id).where(Study.study_uid == study_uid).scalar_subquery())
+
+
+def create_study(session: Session, *, study_uid: str, received_at: datetime) -> None:
+    """Make the study if need be; hold no lock yet, for another worker may be making it.
 
     One that is found keeps its values, the times of first and last receipt among
     them (`widen`): not every delivery that names a study may change it.
@@ -43,7 +50,6 @@ def lock_or_create_study(session: Session, *, study_uid: str, received_at: datet
         )
         .on_conflict_do_nothing()
     )
-    return lock_study(session, select(Study.id).where(Study.study_uid == study_uid).scalar_subquery())
 
 
 def widen(study: Study, received_at: datetime) -> None:

@@ -109,7 +109,13 @@ class Reader:
         return self._compare(Read(claim, reading, dataset_sha256), rules)
 
     def _compare(self, read: Read, rules: ReadingRules) -> Read:
-        """Decode this delivery, and the one in force, in full, if only that can tell whether they are the same."""
+        """Decode this delivery, and the one in force, in full, if only that can tell whether they are the same.
+
+        Raises
+        ------
+        HelperFailed
+            If another attempt may tell what this one could not.
+        """
         attributes, master = read.reading.attributes, read.reading.master
         if attributes is None or master is None:
             return read
@@ -121,7 +127,15 @@ class Reader:
             files = rows.files_in_force(session, found[0])
         rules = replace(rules, scope=None, every_pixel=True)
         if first.decoded is None:
-            first = self._in_full(files, sha256, rules) or first
+            try:
+                first = self._in_full(files, sha256, rules) or first
+            except HelperFailed as error:
+                if read.claim.attempts + 1 < self._settings.maximum_attempts:
+                    raise
+                # this delivery is not to blame, and must not wait for ever: nothing shows that they are the same
+                detail = f"the image in force could not be decoded in full to compare this one with it ({error})"
+                untold = Compared(sha256, first, Pixels())
+                return replace(read, reading=replace(read.reading, detail=detail), compared=untold)
         if first.decoded is not None and master.pixels_digest is None:
             seen = self._ask(read.claim, rules)
             if seen.master is None:
@@ -131,7 +145,14 @@ class Reader:
         return replace(read, compared=Compared(sha256, first, pixels(master)))
 
     def _in_full(self, files: list[tuple[str, Entry, bool]], sha256: str, rules: ReadingRules) -> Pixels | None:
-        """Decode the file in force; None if it is gone or cannot be decoded any more."""
+        """Decode the file in force; None if it is gone or cannot be decoded any more.
+
+        Raises
+        ------
+        HelperFailed
+            If a helper crashed, took too long or ran out of memory: that says something of the day.
+        """
+        failed = None
         for listener, entry, stored in files:
             path = place(self._data, listener, entry, stored=stored)
             if not path.exists():
@@ -142,11 +163,13 @@ class Reader:
                     # not the bytes that were acknowledged
                     continue
                 reading = self._helpers.ask(replace(request, ask=Ask.READ)).reading
-            except HelperFailed:
-                # it was decoded once; this delivery is not to blame
+            except HelperFailed as error:
+                failed = error
                 continue
             if reading is not None and reading.master is not None:
                 return pixels(reading.master)
+        if failed is not None:
+            raise failed
         return None
 
     def _ask(self, claim: Claim, rules: ReadingRules) -> Reading:

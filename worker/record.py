@@ -21,7 +21,7 @@ from db.models.prediction import Prediction
 from db.models.study import Image, Study
 from db.removal import note_kept_again
 from db.settling import reopen
-from db.studies import lock_or_create_study, recompute_outcome, widen
+from db.studies import recompute_outcome, widen
 from db.vocabulary import FlagKind, Outcome, ReceiptState
 from imaging.reading import Attributes, MasterReference, Reading
 from imaging.reasons import ScopeReason
@@ -88,8 +88,12 @@ def record(
     if attributes is None:
         finish(session, claim, ReceiptState.QUARANTINED, reading.rejected, reading.detail)
         return ReceiptState.QUARANTINED
-    study = lock_or_create_study(session, study_uid=attributes.study_uid, received_at=claim.received_at)
-    known = rows.lock_image(session, attributes.sop_instance_uid, study)
+    study, known = rows.lock_study_and_image(
+        session,
+        study_uid=attributes.study_uid,
+        sop_instance_uid=attributes.sop_instance_uid,
+        received_at=claim.received_at,
+    )
     if reading.master is not None:
         # reading it has kept its master, which a policy may have removed long ago
         note_kept_again(session, [reading.master.digest])

@@ -72,7 +72,8 @@ class Compared:
         Digest of the file that was in force when they were compared.
     first, second : Pixels
         What was in force, and what came now. Where the first's file is gone, what the ledger holds of it and what
-        was decoded of the second in the same way.
+        was decoded of the second in the same way. The second without digests where the first's file is there but
+        helpers fail on it at each attempt: nothing shows that they are the same.
     """
 
     in_force_sha256: str
@@ -128,7 +129,7 @@ _PASSING: Final = frozenset(
 
 def is_duplicate(in_force: InForce, dataset_sha256: str | None, *, put_back: bool) -> bool:
     """Whether the same bytes were disposed of for good; may be asked before anything is decoded."""
-    if put_back or dataset_sha256 is None or in_force.dataset_sha256 != dataset_sha256:
+    if put_back or not _same_bytes(in_force, dataset_sha256):
         return False
     if in_force.outcome is Outcome.PENDING:
         return False
@@ -152,7 +153,7 @@ def needs_every_pixel(in_force: InForce | None, delivered: Delivered) -> bool:
     """
     if in_force is None or in_force.study_uid != delivered.study_uid:
         return False
-    if in_force.dataset_sha256 is not None and in_force.dataset_sha256 == delivered.dataset_sha256:
+    if _same_bytes(in_force, delivered.dataset_sha256):
         return False
     sides = (in_force.pixels, delivered.pixels)
     return all(side.known for side in sides) and any(side.decoded is None for side in sides)
@@ -189,6 +190,11 @@ def _of_decoded(in_force: InForce, delivered: Delivered) -> Resolution:
     """Resolve a delivery of an image whose pixels were seen, whether or not they gave a result."""
     if delivered.nature is Nature.REJECTED:
         return Resolution.UNREADABLE
-    if not in_force.pixels.same_as(delivered.pixels):
+    # the same bytes are the same pixels, whatever another release's decoder makes of them
+    if not _same_bytes(in_force, delivered.dataset_sha256) and not in_force.pixels.same_as(delivered.pixels):
         return Resolution.CONFLICT
     return Resolution.HEADER_REVISION if in_force.outcome in _RESULTS else Resolution.REPLACE
+
+
+def _same_bytes(in_force: InForce, dataset_sha256: str | None) -> bool:
+    return dataset_sha256 is not None and in_force.dataset_sha256 == dataset_sha256

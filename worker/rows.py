@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import select
@@ -12,7 +13,7 @@ from core.errors import TransientFailure
 from core.spool import Entry
 from db.models.receipt import Receipt
 from db.models.study import Image, Study
-from db.studies import find_image, lock_or_create_image, lock_study
+from db.studies import create_study, find_image, lock_or_create_image, lock_study
 from imaging.reading import Attributes
 from worker.resolve import InForce, Pixels
 
@@ -31,14 +32,38 @@ _OF_THE_IMAGE: Final = (
     "rows",
     "columns",
 )
+_TWO_STUDIES: Final = "the instance came under two studies at once; it will be read again"
 
 
-def lock_image(session: Session, sop_instance_uid: str, study: Study) -> tuple[Image, Study] | None:
-    """Return the instance's row, locked, and the study it belongs to; None if it was never seen."""
+def lock_study_and_image(
+    session: Session, *, study_uid: str, sop_instance_uid: str, received_at: datetime
+) -> tuple[Study, tuple[Image, Study] | None]:
+    """Lock the study that a delivery names, made if need be, and the instance with the study it is of.
+
+    Both studies by their ids, and then the instance: two workers on one instance under two studies would otherwise
+    each wait for the other.
+
+    Returns
+    -------
+    tuple of Study and (Image, Study) or None
+        The study named; and the instance and its study, None if it was never seen.
+
+    Raises
+    ------
+    TransientFailure
+        If another worker added the instance under another study in this very moment.
+    """
+    create_study(session, study_uid=study_uid, received_at=received_at)
+    home = select(Image.study_id).where(Image.sop_instance_uid == sop_instance_uid).scalar_subquery()
+    named_id, home_id = session.execute(select(Study.id, home).where(Study.study_uid == study_uid)).one()
+    wanted = {named_id} if home_id is None else {named_id, home_id}
+    studies = {study_id: lock_study(session, study_id) for study_id in sorted(wanted)}
     image = find_image(session, sop_instance_uid)
     if image is None:
-        return None
-    return image, study if image.study_id == study.id else lock_study(session, image.study_id)
+        return studies[named_id], None
+    if image.study_id not in studies:
+        raise TransientFailure(_TWO_STUDIES)
+    return studies[named_id], (image, studies[image.study_id])
 
 
 def find_by_dataset(session: Session, dataset_sha256: str) -> tuple[Image, Study] | None:
@@ -99,8 +124,7 @@ def new_image(session: Session, study: Study, attributes: Attributes, receipt_sh
         receipt_sha256=receipt_sha256,
     )
     if not made:
-        message = "the instance came under two studies at once; it will be read again"
-        raise TransientFailure(message)
+        raise TransientFailure(_TWO_STUDIES)
     return image
 
 

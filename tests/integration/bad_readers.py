@@ -1,8 +1,8 @@
 """What a decoder may do to its process, for tests: named ``tests.integration.bad_readers:…`` as a helper's reader.
 
 The accession number tells which object is the bad one; the others are read as they should be. A fault strikes
-when the header has been told, as in decoding; ``header_…`` strike before. Each start of a bad object leaves a
-line in ``starts`` beside the masters directory.
+when the header has been told, as in decoding; ``header_…`` strike before, ``full_…`` only in a full
+decode. Each start of a bad object leaves a line in ``starts`` beside the masters directory.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from imaging.instance import ReadingRules, read_instance
 from imaging.reading import Attributes, Reading
+from imaging.reasons import Rejection
 
 MARK = b"LUNG_POISON"
 Tell = Callable[[Attributes], None]
@@ -121,3 +123,23 @@ def header_kills(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> 
         _begun(masters)
         _die()
     return read_instance(path, masters, rules, tell)
+
+
+def full_killed(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    """Dies of a bad object when every pixel of it is asked for."""
+    if rules.every_pixel:
+        return _read(_die, path, masters, rules, tell)
+    return read_instance(path, masters, rules, tell)
+
+
+def full_hangs_once(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    if rules.every_pixel and not starts(masters):
+        return _read(_hang, path, masters, rules, tell)
+    return read_instance(path, masters, rules, tell)
+
+
+def full_rejected(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    reading = read_instance(path, masters, rules, tell)
+    if rules.every_pixel and MARK in path.read_bytes():
+        return replace(reading, master=None, rejected=Rejection.DECODE_FAILED, detail="damaged in its finest level")
+    return reading

@@ -117,6 +117,17 @@ def test_the_same_bytes(outcome: Outcome, reason: str | None, put_back: bool, ex
     assert is_duplicate(in_force(outcome, reason), "bytes", put_back=put_back) is expected
 
 
+@pytest.mark.parametrize("nature", [Nature.MASTER, Nature.OUT_OF_SCOPE])
+@pytest.mark.parametrize("reason", ["CRASHED", "INFERENCE_FAILED"])
+def test_the_same_bytes_make_good_also_where_another_decoder_gives_other_digests(nature: Nature, reason: str) -> None:
+    first = in_force(Outcome.NO_RESULT, reason)
+    # decoded at reduced resolution now, in full then; or by a decoder that rounds differently
+    for pixels in (Pixels("reduced master"), OTHER, NOT_DECODED):
+        again = delivered(nature, pixels, dataset_sha256="bytes")
+        assert resolve(first, again) is Resolution.REPLACE
+        assert resolve(first, delivered(nature, pixels)) is Resolution.CONFLICT
+
+
 def test_bytes_without_digest_are_never_a_duplicate() -> None:
     assert not is_duplicate(in_force(Outcome.SUSPECTED), None, put_back=False)
 
