@@ -18,12 +18,6 @@ from db.models.study import Image, Study
 from db.vocabulary import GOOD_STATES, OUTCOME_PRECEDENCE, Outcome, ReceiptState
 
 
-def lock_or_create_study(session: Session, *, study_uid: str, received_at: datetime) -> Study:
-    """Return the study, made if need be and locked until the transaction ends; see `create_study`."""
-    create_study(session, study_uid=study_uid, received_at=received_at)
-    return lock_study(session, select(Study.id).where(Study.study_uid == study_uid).scalar_subquery())
-
-
 def create_study(session: Session, *, study_uid: str, received_at: datetime) -> None:
     """Make the study if need be; hold no lock yet, for another worker may be making it.
 

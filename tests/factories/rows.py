@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import factory
 from factory.alchemy import SQLAlchemyModelFactory
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.spool import Entry
@@ -24,6 +25,7 @@ from db.models.receipt import Receipt
 from db.models.study import Image, Study, StudyRevision
 from db.models.verdict import Verdict
 from db.receipts import NewReceipt
+from db.studies import create_study, lock_study
 from db.vocabulary import (
     FLAG_PRIORITY,
     FlagKind,
@@ -54,6 +56,12 @@ def rows_in(session: Session) -> Iterator[Session]:
 def ago(seconds: float) -> datetime:
     """Return an aware time in the past; negative seconds lie ahead."""
     return datetime.now(UTC) - timedelta(seconds=seconds)
+
+
+def named_study(session: Session, study_uid: str, received_at: datetime) -> Study:
+    """The study that a delivery names, made if need be and locked."""
+    create_study(session, study_uid=study_uid, received_at=received_at)
+    return lock_study(session, select(Study.id).where(Study.study_uid == study_uid).scalar_subquery())
 
 
 def digest(text: object) -> str:

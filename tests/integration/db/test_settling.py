@@ -14,7 +14,7 @@ from db.models.receipt import Receipt
 from db.models.study import Study, StudyRevision
 from db.receipts import register
 from db.settling import due, known_until, reopen, settle
-from db.studies import lock_or_create_study, lock_study
+from db.studies import lock_study
 from db.vocabulary import FlagKind, Outcome, ProcessKind, ReceiptState
 from tests.factories.rows import (
     FlagFactory,
@@ -23,6 +23,7 @@ from tests.factories.rows import (
     ReceiptFactory,
     StudyFactory,
     ago,
+    named_study,
     new_receipts,
     rows_in,
 )
@@ -183,7 +184,7 @@ def test_settling_never_overtakes_a_worker_that_is_about_to_add_an_image(session
     with sessions() as reader:
         assert due(reader, QUIET, 10) == []
     with sessions.begin() as session:
-        study = lock_or_create_study(session, study_uid=study_uid, received_at=held.received_at)
+        study = named_study(session, study_uid, held.received_at)
         finish(session, held, ReceiptState.OUT_OF_SCOPE, "VIEW", study_id=study.id)
     revision = _settle(sessions, study_id)
     assert revision is not None

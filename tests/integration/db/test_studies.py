@@ -10,9 +10,18 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.models.flag import Flag
 from db.models.study import Image, Study
-from db.studies import find_image, lock_or_create_image, lock_or_create_study, recompute_outcome, widen
+from db.studies import find_image, lock_or_create_image, recompute_outcome, widen
 from db.vocabulary import FlagKind, Outcome, ReceiptState
-from tests.factories.rows import FlagFactory, ImageFactory, ReceiptFactory, StudyFactory, ago, digest, rows_in
+from tests.factories.rows import (
+    FlagFactory,
+    ImageFactory,
+    ReceiptFactory,
+    StudyFactory,
+    ago,
+    digest,
+    named_study,
+    rows_in,
+)
 
 Sessions = sessionmaker[Session]
 
@@ -21,7 +30,7 @@ def test_a_study_is_made_once_and_its_times_widen(sessions: Sessions) -> None:
     first, middle, last = ago(100), ago(50), ago(10)
     for received in (middle, last, first):
         with sessions.begin() as session:
-            widen(lock_or_create_study(session, study_uid="1.2.3", received_at=received), received)
+            widen(named_study(session, "1.2.3", received), received)
     with sessions() as session:
         study = session.scalars(select(Study)).one()
     assert (study.first_received_at, study.last_received_at) == (first, last)
@@ -31,7 +40,7 @@ def test_a_study_is_made_once_and_its_times_widen(sessions: Sessions) -> None:
 def test_naming_a_study_does_not_change_it(sessions: Sessions) -> None:
     for received in (ago(50), ago(10), ago(100)):
         with sessions.begin() as session:
-            study = lock_or_create_study(session, study_uid="1.2.3", received_at=received)
+            study = named_study(session, "1.2.3", received)
             session.flush()
             assert study.first_received_at == study.last_received_at
     assert study.first_received_at < ago(40)
@@ -44,7 +53,7 @@ def test_many_workers_make_one_study_and_one_image(sessions: Sessions) -> None:
     def work(number: int) -> bool:
         start.wait()
         with sessions.begin() as session:
-            study = lock_or_create_study(session, study_uid="1.2.3", received_at=ago(number))
+            study = named_study(session, "1.2.3", ago(number))
             _, made = lock_or_create_image(
                 session,
                 study_id=study.id,
