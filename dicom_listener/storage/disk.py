@@ -164,6 +164,8 @@ class Allowance:
         if size > self._left:
             claimed = self._room.claim(size - self._left, files=files)
             if not claimed:
+                # at once: others would be refused for what this one will never write
+                self.end()
                 return False
             self._left += claimed
             self._unwritten += claimed

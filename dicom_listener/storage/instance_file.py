@@ -70,13 +70,20 @@ class InstanceFile:
             self._held += taken
             position += taken
             if self._held == STEP:
-                self._hand_over()
+                self.flush()
                 # Linux answers this advice by starting to write what is dirty, so that the fsync at the end finds
                 # little left to wait for; what is not clean yet stays cached for the worker
                 with contextlib.suppress(OSError):
                     os.posix_fadvise(self._descriptor, self.size - STEP, STEP, os.POSIX_FADV_DONTNEED)
 
-    def _hand_over(self) -> None:
+    def flush(self) -> None:
+        """Hash and write what is held.
+
+        Raises
+        ------
+        OSError
+            If the disk refuses; then nothing is left of it.
+        """
         gathered = self._gathered[: self._held]
         self._digest.update(gathered)
         self.size += len(gathered)
@@ -102,7 +109,7 @@ class InstanceFile:
         OSError
             If the disk refuses; then `abort`.
         """
-        self._hand_over()
+        self.flush()
         reach("store.written")
         os.fsync(self._descriptor)
         reach("store.synced")

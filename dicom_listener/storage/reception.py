@@ -192,6 +192,9 @@ class SpooledReception(ABC):
         if self._file is None:
             raise Refused(self._outcomes.empty)
         self.look_back()
+        # the disk counts it from here on; while it is made durable nobody is to be refused for its being counted twice
+        self._file.flush()
+        self._allowance.end()
         entry, size = self._file.commit(), self._file.size
         self._file = None
         self._status = self._outcomes.done

@@ -39,8 +39,12 @@ def test_row_08_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
         with ThreadPoolExecutor(8) as pool:
             statuses = [answer.status for answer in pool.map(store, [listener.port] * 8, [300 * 1024] * 8)]
         assert set(statuses) == {0x0000, 0xA700}
-        assert len(listener.entries) == statuses.count(0x0000) == 3
+        stored = statuses.count(0x0000)
+        assert len(listener.entries) == stored
         assert listener.leftovers == []
+        # what is set aside for several at once may be more than fits; sent again, as many are taken as do
+        assert 1 <= stored <= 3
+        assert [store(listener.port, 300 * 1024).status for _ in range(3 - stored)] == [0x0000] * (3 - stored)
         refused = store(listener.port, 300 * 1024)
         assert (refused.status, "again" in refused.comment) == (0xA700, True)
         # a worker moves a file away
