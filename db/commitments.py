@@ -8,16 +8,17 @@ and one that was paused past its lease changes nothing.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from sqlalchemy import Row, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.spool import Entry
 from db.base import database_now
+from db.chunks import in_chunks
 from db.claims import LeaseLost
 from db.inserting import insert
 from db.models.commitment import Commitment
@@ -28,9 +29,6 @@ from db.vocabulary import CommitmentState, ReceiptState, Unreported
 
 # no pause is longer; one that is was written before the database's clock was set back, and counts as over
 LONGEST_PAUSE_SECONDS: Final = 3600.0
-_NAMES_A_STATEMENT: Final = 500
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ def register(session: Session, requests: Iterable[NewCommitment]) -> int:
     ordered = sorted(requests, key=lambda new: new.entry)
     inserted = 0
     now = session.scalars(select(database_now())).one()
-    for some in _some(ordered):
+    for some in in_chunks(ordered):
         rows = [
             {
                 "entry": new.entry.name,
@@ -131,7 +129,7 @@ def register(session: Session, requests: Iterable[NewCommitment]) -> int:
 def states(session: Session, entries: Iterable[Entry]) -> dict[Entry, CommitmentState]:
     """Return what became of these requests; one that is not registered is left out."""
     found: dict[Entry, CommitmentState] = {}
-    for some in _some(entries):
+    for some in in_chunks(entries):
         names = [entry.name for entry in some]
         rows = session.execute(select(Commitment.entry, Commitment.state).where(Commitment.entry.in_(names)))
         found.update({Entry.parse(row.entry): row.state for row in rows})
@@ -284,7 +282,7 @@ def copies(session: Session, sop_instance_uids: Iterable[str]) -> dict[str, list
         *(Receipt.state, Receipt.listener, Receipt.entry, Receipt.size, Receipt.stored_at),
         Receipt.removal_policy,
     )
-    for some in _some(dict.fromkeys(sop_instance_uids)):
+    for some in in_chunks(dict.fromkeys(sop_instance_uids)):
         named = session.execute(
             select(Receipt.sop_instance_uid, Receipt.sop_class_uid, *columns)
             .where(Receipt.sop_instance_uid.in_(some))
@@ -326,10 +324,3 @@ def all_known(session: Session, until: datetime) -> bool:
         Receipt.state == ReceiptState.PENDING, Receipt.sop_instance_uid.is_(None), Receipt.received_at < until
     )
     return not session.scalar(select(nameless.exists()))
-
-
-def _some(every: Iterable[_T]) -> Iterator[list[_T]]:
-    """Yield as many at a time as a statement takes."""
-    listed = list(every)
-    for start in range(0, len(listed), _NAMES_A_STATEMENT):
-        yield listed[start : start + _NAMES_A_STATEMENT]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import and_, func, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -14,12 +13,11 @@ from sqlalchemy.orm import Session, aliased
 
 from core.errors import TransientFailure
 from db.base import database_now
+from db.chunks import in_chunks
 from db.inserting import insert as insert_or_not
 from db.models.dataset import DataSet, DataSetImage, Label, LabelledImage
 from db.removal import note_kept_again
 from db.vocabulary import DataLayout, ImageClass, LabelOrigin, PublishedSplit, Use
-
-_CHUNK: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +200,7 @@ def _record(session: Session, new: NewDataSet, entries: Sequence[Entry]) -> Plan
     ).scalar()
     if made is None:
         return plan(session, new, ())
-    for masters in _chunks(sorted({entry.master_digest for entry in entries})):
+    for masters in in_chunks(sorted({entry.master_digest for entry in entries})):
         note_kept_again(session, masters)
     known = _known(session, entries)
     decided = _compare(entries, known, version)
@@ -270,7 +268,7 @@ def _known(session: Session, entries: Sequence[Entry]) -> dict[tuple[str, str], 
     """Return the pictures among these that the ledger has, with their labels in force."""
     later = aliased(Label)
     found = {}
-    for masters in _chunks(sorted({entry.master_digest for entry in entries})):
+    for masters in in_chunks(sorted({entry.master_digest for entry in entries})):
         rows = session.execute(
             select(LabelledImage, Label.version, Label.label, Label.subgroup, Label.withdrawn)
             .outerjoin(Label, Label.labelled_image_id == LabelledImage.id)
@@ -286,9 +284,3 @@ def _known(session: Session, entries: Sequence[Entry]) -> dict[tuple[str, str], 
 def _insert(session: Session, table: type[Any], rows: list[dict[str, Any]]) -> None:
     if rows:
         session.execute(insert(table), rows)
-
-
-def _chunks(values: Iterable[str]) -> Iterator[list[str]]:
-    iterator = iter(values)
-    while chunk := list(islice(iterator, _CHUNK)):
-        yield chunk

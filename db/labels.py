@@ -5,11 +5,10 @@ What a label is to be is decided in `training.labels.derive`; here nothing is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any
 
 from sqlalchemy import and_, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -17,11 +16,9 @@ from sqlalchemy.orm import Session, aliased
 
 from core.errors import TransientFailure
 from db.base import database_now
+from db.chunks import in_chunks
 from db.models.dataset import DataSet, Label, LabelledImage, LabelVerdict
 from db.vocabulary import ImageClass, LabelOrigin
-
-_CHUNK: Final = 400
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +203,7 @@ def _record(session: Session, wanted: Sequence[Wanted]) -> Changes:
 def _withdrawals(session: Session, unwanted: Sequence[_Known], now: datetime) -> list[dict[str, Any]]:
     """Return the versions that take labels back: what was imported last, else none."""
     imported: dict[int, Label] = {}
-    for ids in _chunks(one.image_id for one in unwanted):
+    for ids in in_chunks(one.image_id for one in unwanted):
         for label in session.scalars(
             select(Label)
             .where(Label.labelled_image_id.in_(ids), Label.origin == LabelOrigin.IMPORTED)
@@ -275,7 +272,7 @@ def _known(session: Session, wanted: Sequence[Wanted]) -> dict[tuple[str, str], 
 def _look_up(session: Session, masters: Iterable[str]) -> dict[tuple[str, str], _Known]:
     later = aliased(Label)
     found: list[tuple[LabelledImage, Label | None]] = []
-    for chunk in _chunks(sorted(set(masters))):
+    for chunk in in_chunks(sorted(set(masters))):
         rows = session.execute(
             select(LabelledImage, Label)
             .outerjoin(Label, Label.labelled_image_id == LabelledImage.id)
@@ -303,15 +300,9 @@ def _look_up(session: Session, masters: Iterable[str]) -> dict[tuple[str, str], 
 
 def _verdicts_of(session: Session, label_ids: Iterable[int]) -> dict[int, set[int]]:
     made_from: dict[int, set[int]] = {}
-    for chunk in _chunks(label_ids):
+    for chunk in in_chunks(label_ids):
         for label_id, verdict_id in session.execute(
             select(LabelVerdict.label_id, LabelVerdict.verdict_id).where(LabelVerdict.label_id.in_(chunk))
         ):
             made_from.setdefault(label_id, set()).add(verdict_id)
     return made_from
-
-
-def _chunks(values: Iterable[_Value]) -> Iterator[list[_Value]]:
-    iterator = iter(values)
-    while chunk := list(islice(iterator, _CHUNK)):
-        yield chunk

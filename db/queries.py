@@ -6,7 +6,6 @@ Lists that can grow take `limit` and `after`, the last row of the page before
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from typing import Any, Final
@@ -29,12 +28,11 @@ from sqlalchemy.orm import Session
 
 from db import worklist
 from db.base import Moment, Words
+from db.chunks import in_chunks
 from db.models.receipt import Receipt
 from db.models.study import Study
 from db.vocabulary import FLAG_PRIORITY, FlagKind, Outcome, ReceiptState
 from db.worklist import Place
-
-_AT_ONCE: Final = 500
 
 
 def _columns() -> list[ColumnClause[Any]]:
@@ -162,7 +160,7 @@ def _flagged(session: Session, since: datetime | None, limit: int | None, after:
     places = worklist.places(session, since=since, limit=limit, after=behind)
     studies = _of_studies(session, READER_RESULT, [place.study_id for place in places if place.study_id])
     lone = {}
-    for some in _some([place.receipt_id for place in places if place.receipt_id]):
+    for some in in_chunks([place.receipt_id for place in places if place.receipt_id]):
         columns = Receipt.id, Receipt.state, Receipt.reason, Receipt.received_at
         for row in session.execute(select(*columns).where(Receipt.id.in_(some))):
             lone[row.id] = _lone(*row)
@@ -192,16 +190,10 @@ def _lone(receipt_id: int, state: ReceiptState, reason: str | None, received_at:
 def _of_studies(session: Session, view: TableClause, study_ids: list[int]) -> dict[int, ResultRow]:
     """Return rows of a view, worked out for these studies alone, where ordering the view would take all of them."""
     found: dict[int, ResultRow] = {}
-    for some in _some(study_ids):
+    for some in in_chunks(study_ids):
         for row in session.execute(select(view).where(view.c.study_id.in_(some))).mappings():
             found[row["study_id"]] = _result(row)
     return found
-
-
-def _some(numbers: list[int]) -> Iterator[list[int]]:
-    """Yield as many at a time as a statement takes."""
-    for start in range(0, len(numbers), _AT_ONCE):
-        yield numbers[start : start + _AT_ONCE]
 
 
 def _result(row: RowMapping) -> ResultRow:

@@ -8,11 +8,10 @@ reader never saw.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -20,14 +19,12 @@ from sqlalchemy.orm import Session, aliased
 from core.errors import LungwatchError
 from db.answering import note_answers
 from db.base import database_now
+from db.chunks import in_chunks
 from db.inserting import insert
 from db.models.study import Study, StudyRevision
 from db.models.verdict import Verdict
 from db.verdict_text import AHEAD
 from db.vocabulary import VerdictKind, VerdictOrigin
-
-_CHUNK: Final = 400
-_T = TypeVar("_T", int, str)
 
 
 class NoSuchStudy(LungwatchError):
@@ -128,8 +125,8 @@ def candidates(
 ) -> list[Candidate]:
     """Return the studies that have one of these UIDs or accession numbers, by study number."""
     wanted = [
-        *(Study.study_uid.in_(chunk) for chunk in _chunks(sorted(set(study_uids)))),
-        *(Study.accession_number.in_(chunk) for chunk in _chunks(sorted(set(accession_numbers)))),
+        *(Study.study_uid.in_(chunk) for chunk in in_chunks(sorted(set(study_uids)))),
+        *(Study.accession_number.in_(chunk) for chunk in in_chunks(sorted(set(accession_numbers)))),
     ]
     studies: dict[int, Study] = {}
     settled: dict[int, dict[int, Settled]] = {}
@@ -198,7 +195,7 @@ def record(session: Session, verdicts: Sequence[NewVerdict], *, dry_run: bool = 
     """
     new = {one.digest: one for one in verdicts}
     known: set[str] = set()
-    for chunk in _chunks(new):
+    for chunk in in_chunks(new):
         known.update(session.scalars(select(Verdict.digest).where(Verdict.digest.in_(chunk))))
     now = session.scalars(select(database_now())).one()
     rows: list[dict[str, Any]] = [
@@ -222,7 +219,7 @@ def record(session: Session, verdicts: Sequence[NewVerdict], *, dry_run: bool = 
         studies = _locked_studies(session, {one.revision_id for one in new.values()})
         # somebody else may have entered the same meanwhile
         session.execute(insert(session, Verdict).on_conflict_do_nothing(index_elements=["digest"]), rows)
-        for some in _chunks(studies):
+        for some in in_chunks(studies):
             note_answers(session, some)
     return Recorded(entered=len(rows), known=len(verdicts) - len(rows))
 
@@ -230,10 +227,10 @@ def record(session: Session, verdicts: Sequence[NewVerdict], *, dry_run: bool = 
 def _locked_studies(session: Session, revision_ids: Iterable[int]) -> list[int]:
     """Lock the studies of revisions: whoever raises a flag or begins a revision holds that lock."""
     studies: set[int] = set()
-    for chunk in _chunks(sorted(revision_ids)):
+    for chunk in in_chunks(sorted(revision_ids)):
         studies.update(session.scalars(select(StudyRevision.study_id).where(StudyRevision.id.in_(chunk))))
     # in one order, lest two imports wait for each other
-    for chunk in _chunks(sorted(studies)):
+    for chunk in in_chunks(sorted(studies)):
         session.execute(select(Study.id).where(Study.id.in_(chunk)).order_by(Study.id).with_for_update())
     return sorted(studies)
 
@@ -309,9 +306,3 @@ def _replaced() -> ColumnElement[bool]:
         )
         .exists()
     )
-
-
-def _chunks(values: Iterable[_T]) -> Iterator[list[_T]]:
-    iterator = iter(values)
-    while chunk := list(islice(iterator, _CHUNK)):
-        yield chunk
