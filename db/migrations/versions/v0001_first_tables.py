@@ -11,6 +11,8 @@ from typing import Final
 import sqlalchemy as sa
 from alembic import op
 
+from db.migrations.one_way import downgrade  # noqa: F401 - Alembic looks for it here
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -34,11 +36,6 @@ def upgrade() -> None:
     _prediction()
     _receipt()
     _receipt_retry()
-
-
-def downgrade() -> None:
-    """There is no way back: restore a backup."""
-    raise NotImplementedError
 
 
 def _model_version() -> None:

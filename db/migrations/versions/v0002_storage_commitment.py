@@ -12,6 +12,8 @@ from typing import Final
 import sqlalchemy as sa
 from alembic import op
 
+from db.migrations.one_way import downgrade  # noqa: F401 - Alembic looks for it here
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -34,11 +36,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_receipt_sop_instance_uid", "receipt", ["sop_instance_uid"], unique=False)
     _commitment()
-
-
-def downgrade() -> None:
-    """There is no way back: restore a backup."""
-    raise NotImplementedError
 
 
 def _commitment() -> None:

@@ -10,6 +10,8 @@ from typing import Final
 import sqlalchemy as sa
 from alembic import op
 
+from db.migrations.one_way import downgrade  # noqa: F401 - Alembic looks for it here
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -27,11 +29,6 @@ def upgrade() -> None:
     _labelled_image()
     _data_set_image()
     _label()
-
-
-def downgrade() -> None:
-    """There is no way back: restore a backup."""
-    raise NotImplementedError
 
 
 def _data_set() -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from db.migrations.one_way import downgrade  # noqa: F401 - Alembic looks for it here
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -46,8 +48,3 @@ def upgrade() -> None:
             comment="The model's class activation map, for heatmaps; rows of places.",
         ),
     )
-
-
-def downgrade() -> None:
-    """There is no way back: restore a backup."""
-    raise NotImplementedError

@@ -12,6 +12,8 @@ from typing import Final
 import sqlalchemy as sa
 from alembic import op
 
+from db.migrations.one_way import downgrade  # noqa: F401 - Alembic looks for it here
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
@@ -48,11 +50,6 @@ def upgrade() -> None:
         _refuse_changes_on_postgresql()
     else:
         _refuse_changes_on_sqlite()
-
-
-def downgrade() -> None:
-    """There is no way back: restore a backup."""
-    raise NotImplementedError
 
 
 def _verdict() -> None:

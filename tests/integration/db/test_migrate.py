@@ -145,6 +145,12 @@ def test_a_ledger_of_the_first_release_keeps_its_rows(empty: Engine) -> None:
         assert session.scalar(text("SELECT count(*) FROM flagged_result")) == 1
 
 
+def test_there_is_no_way_back_and_it_is_said_what_to_do(engine: Engine) -> None:
+    with engine.begin() as connection, pytest.raises(Misconfigured, match="restore a backup"):
+        command.downgrade(_config(connection), "-1")
+    check(engine)
+
+
 def test_what_readers_answered_before_is_known_after(empty: Engine) -> None:
     with empty.begin() as connection:
         command.upgrade(_config(connection), "0005")
