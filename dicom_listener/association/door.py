@@ -22,7 +22,8 @@ from typing import Final
 from core.logging import get, safe_error
 from core.peers import Address, Peers
 from core.rarely import Rarely
-from dicom_listener.association.acceptor import Acceptor, AcceptorAssociation
+from dicom_listener.association.acceptor import Acceptor
+from dicom_listener.association.association import AcceptorAssociation
 from dicom_listener.metrics.counting import Outcome
 from dicom_listener.upper_layer.tls import Tls
 
