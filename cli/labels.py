@@ -41,7 +41,7 @@ def derive(
 ) -> None:
     """Let labels follow the verdicts that stand: new ones are versions, and what no verdict says any more is withdrawn.
 
-    Deriving again changes nothing. The nightly run does it by itself.
+    Deriving again changes nothing; do it when verdicts have come in.
     """
     with open_ledger() as ledger, ledger.read() if dry_run else ledger.write() as session:
         key = patient_key(ledger.settings, session, dry_run=dry_run)

@@ -284,6 +284,7 @@ class Settings(BaseSettings):
         le=1_000_000,
     )
     gate_resamples: int = Field(2000, description="Bootstrap resamples of patients.", ge=200, le=100_000)
+
     # retention
     retention_stored_days: int | None = Field(
         None,

@@ -3,7 +3,7 @@
 Of each reader the latest verdict stands (by when it was read, then by when it
 was entered). INDETERMINATE says nothing, for or against. Of those that say
 something, more than half must say the same of pneumonia; otherwise the study is
-in dispute until another reader decides. `db.views` has the same rule of what
+in dispute until another reader decides. `db.answering` has the same rule of what
 stands, in SQL, and `db.disputes` that of what is in dispute.
 """
 

@@ -1,4 +1,4 @@
-"""What the nightly training selects from: pictures with their labels in force, page by page, and which lost pixels."""
+"""What training on a site's own studies selects from: pictures with their labels in force, and which lost pixels."""
 
 from __future__ import annotations
 

@@ -89,36 +89,17 @@ class Comparison:
                 f"whether it is more than {_size(figure, margin)} worse cannot be told from {patients} patients "
                 f"{_SHARES[figure]}; about {needed} are wanted"
             )
-        return Finding(
-            rule=Rule.NOT_INFERIOR,
-            standing=standing,
-            words=f"{self._words(figure, span)}; {ending}",
-            figure=figure,
-            against=self.against,
-            value=span.value,
-            low=span.low,
-            high=span.high,
-            above=-margin,
-            patients=patients,
-            wanted=needed,
-        )
+        words = f"{self._words(figure, span)}; {ending}"
+        found = self._finding(Rule.NOT_INFERIOR, standing, words, figure, span, -margin)
+        return found.model_copy(update={"patients": patients, "wanted": needed})
 
     def not_inferior(self, figure: Figure, margin: float) -> Finding:
         """Ask whether AUC or log-loss is as good."""
         span = Span.of(self.better(figure))
         held = span.low > -margin
         ending = f"{'not' if held else 'may not be'} more than {_size(figure, margin)} worse"
-        return Finding(
-            rule=Rule.NOT_INFERIOR,
-            standing=Standing.HELD if held else Standing.BROKEN,
-            words=f"{self._words(figure, span)}; {ending}",
-            figure=figure,
-            against=self.against,
-            value=span.value,
-            low=span.low,
-            high=span.high,
-            above=-margin,
-        )
+        words = f"{self._words(figure, span)}; {ending}"
+        return self._finding(Rule.NOT_INFERIOR, _standing(held), words, figure, span, -margin)
 
     def superior(self, figure: Figure, alpha: float) -> Finding:
         """Ask whether the figure named in advance is better, at tonight's level.
@@ -141,17 +122,8 @@ class Comparison:
             ending = f"{'' if held else 'not '}shown to be better, at tonight's level of {alpha:.2g} one-sided"
         else:
             ending = "nothing is shown: the year's probability of a false promotion is spent"
-        return Finding(
-            rule=Rule.SUPERIOR,
-            standing=Standing.HELD if held else Standing.BROKEN,
-            words=f"{self._words(figure, span, 1 - 2 * alpha)}; {ending}",
-            figure=figure,
-            against=self.against,
-            value=span.value,
-            low=span.low,
-            high=span.high,
-            above=0.0,
-        )
+        words = f"{self._words(figure, span, 1 - 2 * alpha)}; {ending}"
+        return self._finding(Rule.SUPERIOR, _standing(held), words, figure, span, 0.0)
 
     def subgroups(self, rules: Rules) -> Iterator[Finding]:
         """Ask of every subgroup that is large enough whether it is surely worse."""
@@ -162,18 +134,22 @@ class Comparison:
                 span = Span.of(self.better(figure, name))
                 worse = span.high < -rules.subgroup_margin
                 ending = f"{'' if worse else 'not '}surely more than {_size(figure, rules.subgroup_margin)} worse"
-                yield Finding(
-                    rule=Rule.SUBGROUP,
-                    standing=Standing.BROKEN if worse else Standing.HELD,
-                    words=f"subgroup {name}, {self._words(figure, span)}; {ending}",
-                    figure=figure,
-                    against=self.against,
-                    subgroup=name,
-                    value=span.value,
-                    low=span.low,
-                    high=span.high,
-                    above=-rules.subgroup_margin,
-                )
+                words = f"subgroup {name}, {self._words(figure, span)}; {ending}"
+                found = self._finding(Rule.SUBGROUP, _standing(not worse), words, figure, span, -rules.subgroup_margin)
+                yield found.model_copy(update={"subgroup": name})
+
+    def _finding(self, rule: Rule, standing: Standing, words: str, figure: Figure, span: Span, above: float) -> Finding:  # noqa: PLR0917 - what a finding says
+        return Finding(
+            rule=rule,
+            standing=standing,
+            words=words,
+            figure=figure,
+            against=self.against,
+            value=span.value,
+            low=span.low,
+            high=span.high,
+            above=above,
+        )
 
     def _changed(self, figure: Figure) -> tuple[float, float, int]:
         """Return how many patients gain and lose, each as the share of its images, and how many patients there are."""
@@ -198,7 +174,7 @@ def calibrated(mine: Drawn, rules: Rules) -> Finding:
     held = rules.slope_low < span.low and span.high < rules.slope_high
     return Finding(
         rule=Rule.CALIBRATED,
-        standing=Standing.HELD if held else Standing.BROKEN,
+        standing=_standing(held),
         words=(
             f"calibration slope: {span.value:.2f} ({100 * CONFIDENCE:g} % interval {span.low:.2f} to {span.high:.2f}); "
             f"{'lies' if held else 'must lie'} between {rules.slope_low:g} and {rules.slope_high:g} as a whole"
@@ -210,6 +186,10 @@ def calibrated(mine: Drawn, rules: Rules) -> Finding:
         above=rules.slope_low,
         below=rules.slope_high,
     )
+
+
+def _standing(held: bool) -> Standing:  # noqa: FBT001 - of one thing
+    return Standing.HELD if held else Standing.BROKEN
 
 
 def _signed(figure: Figure, value: float) -> str:
