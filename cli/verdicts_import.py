@@ -99,7 +99,7 @@ def account() -> str:
 
 
 def _enter(ledger: Ledger, read: Table, *, dry_run: bool, skip_unknown: bool) -> Imported:
-    """Match and record in one transaction, so that no study changes in between."""
+    """Match and record in one transaction; a study that changes in between keeps waiting for what was not read."""
     with ledger.read() if dry_run else ledger.write() as session:
         matched = match(session, read.lines, read.sha256, account())
         problems = sorted((*read.problems, *matched.problems), key=lambda one: one.line)
