@@ -211,3 +211,85 @@ class VerdictOrigin(StrEnum):
     COMMAND = "COMMAND"
     FILE = "FILE"
     PAGE = "PAGE"
+
+
+class Side(StrEnum):
+    """On which side of training a patient is, for good."""
+
+    FIT = "FIT"
+    WATCH = "WATCH"
+    """Of the training patients those that choose the epoch."""
+    VALIDATION = "VALIDATION"
+    """Sets calibration and threshold."""
+    HELD_OUT = "HELD_OUT"
+    """Only ever scored; in the frozen test set from when somebody adds them to it."""
+
+
+class Share(StrEnum):
+    """Which share of the frozen test set a picture is in, by its patient."""
+
+    TEST = "TEST"
+    SEALED = "SEALED"
+    """Opened once a quarter at most, and counted."""
+
+
+class NightKind(StrEnum):
+    """What a night does."""
+
+    EVALUATE = "EVALUATE"
+    """Examine the champion again: too few new labels to learn from."""
+    FINE_TUNE = "FINE_TUNE"
+    FROM_SCRATCH = "FROM_SCRATCH"
+
+
+class NightState(StrEnum):
+    """How a night ended. All but RUNNING are final."""
+
+    RUNNING = "RUNNING"
+    EVALUATED = "EVALUATED"
+    """The champion was examined, and nothing trained."""
+    KEPT = "KEPT"
+    SHADOWED = "SHADOWED"
+    """The challenger passed, and now scores live studies without being shown."""
+    PROMOTED = "PROMOTED"
+    CONTINUES = "CONTINUES"
+    """Time ran out while fitting; a later night goes on with it."""
+    FAILED = "FAILED"
+
+
+class NightStep(StrEnum):
+    """Steps of a night, in order."""
+
+    SNAPSHOT = "SNAPSHOT"
+    TRAIN = "TRAIN"
+    EXAMINE = "EXAMINE"
+    DRIFT = "DRIFT"
+    DECIDE = "DECIDE"
+    PROMOTE = "PROMOTE"
+    REPORT = "REPORT"
+
+
+class ExaminedOn(StrEnum):
+    """What a model was examined on."""
+
+    TEST = "TEST"
+    """The frozen test set."""
+    RECENT = "RECENT"
+    """The newest reviewed weeks, patients held out."""
+    SEALED = "SEALED"
+
+
+class ChangeKind(StrEnum):
+    """How a model came to be champion."""
+
+    INSTALLED = "INSTALLED"
+    PROMOTED = "PROMOTED"
+    ROLLED_BACK = "ROLLED_BACK"
+
+
+class RescoringState(StrEnum):
+    """What became of an image that is to be scored again. All but WAITING are terminal."""
+
+    WAITING = "WAITING"
+    DONE = "DONE"
+    SKIPPED = "SKIPPED"

@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, Text, Words, vocabulary_check
-from db.vocabulary import ModelOrigin, ProcessKind
+from db.vocabulary import ChangeKind, ModelOrigin, ProcessKind
 
 
 class ModelVersion(Base):
@@ -49,6 +49,31 @@ class Champion(Base):
     model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
     fencing_token: Mapped[int] = mapped_column(default=1, comment="Counts up with each change.")
     since: Mapped[datetime]
+    anchor_id: Mapped[int | None] = mapped_column(
+        ForeignKey("model_version.id"), comment="The best model there ever was; none: the champion."
+    )
+
+
+class ChampionChange(Base):
+    """One change of the champion: what, by whom, why."""
+
+    __tablename__ = "champion_change"
+    __table_args__ = (
+        UniqueConstraint("fencing_token"),
+        vocabulary_check("kind", ChangeKind),
+        {"comment": "Changes of the champion; append-only, held by a trigger."},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[ChangeKind] = mapped_column(Words(ChangeKind))
+    old_model_version_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"))
+    new_model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
+    fencing_token: Mapped[int] = mapped_column(comment="The champion's after the change.")
+    anchor_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"), comment="The anchor after it.")
+    nightly_run_id: Mapped[int | None] = mapped_column(ForeignKey("nightly_run.id"), comment="None: by a person.")
+    actor: Mapped[str] = mapped_column(Text(64))
+    reason: Mapped[str] = mapped_column(Text(2000))
+    changed_at: Mapped[datetime]
 
 
 class Heartbeat(Base):
