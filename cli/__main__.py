@@ -63,6 +63,7 @@ COMMANDS: Final[dict[str, Planned]] = {
     "train": Planned("cli.training:train", "Train a model on a data set.", "Model"),
     "compare": Planned("cli.compare:compare", "Fit the notebook's models and judge them side by side.", "Model"),
     "evaluate": Planned("cli.measuring:evaluate", "Measure a model on a data set, with intervals.", "Model"),
+    "nightly": Planned("cli.nightly:app", "Run the nightly job, watch it, read what nights came to.", "Model"),
     "stress": Planned(
         "cli.measuring:stress", "See what a model leans on: frame, sharpness, letters, exposure.", "Model"
     ),

@@ -32,6 +32,7 @@ class Queue(StrEnum):
 RING_CLASSIFY: Final = "lungwatch.classify"
 RECONCILE: Final = "lungwatch.reconcile"
 RETENTION: Final = "lungwatch.retention"
+NIGHTLY: Final = "lungwatch.nightly"
 
 # A publish must give up well inside promise 3's six seconds, whatever the broker does.
 _SOCKET_SECONDS: Final = 2.0
@@ -74,6 +75,18 @@ def broker_url(settings: Settings) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{quote(password, safe='')}@{host}"))
 
 
+def _schedule(settings: Settings) -> dict[str, Any]:
+    """Return what beat rings for; whoever hears it asks the ledger whether there is anything to do."""
+    rings: dict[str, Any] = {
+        "reconcile-daily": {"task": RECONCILE, "schedule": crontab(hour=str(settings.reconcile_hour), minute="0")},
+        "retention-daily": {"task": RETENTION, "schedule": crontab(hour=str(settings.retention_hour), minute="0")},
+    }
+    if settings.nightly_hour is not None:
+        # not once a night: a night that was killed is gone on with at the next ring, and a lost message costs minutes
+        rings["nightly"] = {"task": NIGHTLY, "schedule": crontab(minute="*/5"), "options": {"expires": 240}}
+    return rings
+
+
 def make_app(settings: Settings) -> Celery:
     """Build the app for one process; the caller hands it to a worker, beat or a publisher."""
     url = broker_url(settings)
@@ -88,6 +101,7 @@ def make_app(settings: Settings) -> Celery:
             RING_CLASSIFY: {"queue": Queue.CLASSIFY.value},
             RECONCILE: {"queue": Queue.MAINTENANCE.value},
             RETENTION: {"queue": Queue.MAINTENANCE.value},
+            NIGHTLY: {"queue": Queue.TRAINING.value},
         },
         worker_pool="solo",
         worker_prefetch_multiplier=1,
@@ -98,11 +112,9 @@ def make_app(settings: Settings) -> Celery:
         broker_connection_timeout=_SOCKET_SECONDS,
         broker_transport_options=_TRANSPORT_OPTIONS.get(url.partition(":")[0], {}),
         task_publish_retry=False,
-        enable_utc=True,
-        beat_schedule={
-            "reconcile-daily": {"task": RECONCILE, "schedule": crontab(hour=str(settings.reconcile_hour), minute="0")},
-            "retention-daily": {"task": RETENTION, "schedule": crontab(hour=str(settings.retention_hour), minute="0")},
-        },
+        # the hours below are local ones (TZ); with UTC on, crontab would take them for UTC
+        enable_utc=False,
+        beat_schedule=_schedule(settings),
         imports=("worker.tasks",),
     )
     return app

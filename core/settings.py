@@ -252,6 +252,38 @@ class Settings(BaseSettings):
         None, description="Ed25519 public keys (PEM) accepted beside the pinned release key."
     )
 
+    # nightly job: what it learns from, when, and how long it may take, docs/nightly.md
+    nightly_hour: int | None = Field(
+        None, description="Local hour (TZ) at which the nightly job begins; empty: only by hand.", ge=0, le=23
+    )
+    nightly_hours: float = Field(
+        5.0, description="Hours a night may take; a fit that is not done goes on the next night.", gt=0, le=20
+    )
+    nightly_minimum_labels: int = Field(
+        50, description="New labels since the last challenger below which a night only examines.", ge=1, le=1_000_000
+    )
+    nightly_scratch_weekday: int | None = Field(
+        6,
+        description="Weekday (0 is Monday) on which a challenger is trained from scratch; empty: never.",
+        ge=0,
+        le=6,
+    )
+    nightly_fine_tune_epochs: int = Field(4, description="Epochs of fine-tuning the champion.", ge=1, le=1000)
+    nightly_scratch_epochs: int = Field(30, description="Epochs of training from scratch.", ge=2, le=1000)
+    nightly_sensitivity: float = Field(
+        0.97,
+        description="What the lower bound of sensitivity must reach at a challenger's operating point.",
+        ge=0.5,
+        le=0.999,
+    )
+    nightly_recent_weeks: int = Field(
+        4, description="Newest reviewed weeks that models are examined on besides the test set.", ge=1, le=520
+    )
+    nightly_attempts: int = Field(3, description="Starts of a night before it has failed.", ge=1, le=10)
+    nightly_niceness: int = Field(
+        15, description="How far the nightly job stands back from workers (nice).", ge=0, le=19
+    )
+
     # gate: what a challenger must show before it takes the champion's place, docs/gate.md
     gate_metric: GateMetric = Field(
         GateMetric.AUC,
@@ -349,7 +381,13 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "tls_port", "listener_metrics_port", "retention_stored_days", "retention_masters_days", mode="before"
+        "tls_port",
+        "listener_metrics_port",
+        "retention_stored_days",
+        "retention_masters_days",
+        "nightly_hour",
+        "nightly_scratch_weekday",
+        mode="before",
     )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:

@@ -7,6 +7,7 @@ because signals have one owner in this process, and that is `worker.process`.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from celery import Celery
 from celery.beat import EmbeddedService
@@ -25,9 +26,10 @@ log = logging.get(__name__)
 class Doorbell(threading.Thread):
     """Consumes messages until the process ends; begins anew whenever Celery gives up."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, queues: Sequence[Queue]) -> None:
         super().__init__(name="doorbell", daemon=True)
         self._app = app
+        self._queues = [queue.value for queue in queues]
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -41,7 +43,7 @@ class Doorbell(threading.Thread):
                     app=self._app,
                     pool_cls="solo",
                     concurrency=1,
-                    queues=[Queue.CLASSIFY.value, Queue.MAINTENANCE.value],
+                    queues=self._queues,
                     without_heartbeat=True,
                     without_mingle=True,
                     without_gossip=True,

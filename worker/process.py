@@ -9,6 +9,7 @@ from sqlalchemy import Engine as DatabaseEngine
 
 from bundle.signing import trusted_keys
 from core import celery, logging
+from core.celery import Queue
 from core.clock import SystemClock
 from core.errors import TransientFailure
 from core.logging import safe_error
@@ -25,6 +26,7 @@ from worker.commitment.reporter import Reporter
 from worker.doorbell import Doorbell, start_embedded_beat
 from worker.engine import Engine
 from worker.lanes import Lanes
+from worker.nightly import Nights
 from worker.pipeline import Journey
 
 log = logging.get(__name__)
@@ -126,8 +128,10 @@ def wait_for_schema(database: DatabaseEngine, signals: StopSignals) -> bool:
 
 def _listen_for_bells(settings: Settings, database: DatabaseEngine, bell: threading.Event, *, beat: bool) -> Doorbell:
     app = celery.make_app(settings)
-    tasks.bind(app, tasks.Context(settings, database, bell))
-    doorbell = Doorbell(app)
+    nights = Nights(settings, make_readers(database), SystemClock())
+    tasks.bind(app, tasks.Context(settings, database, bell, nights))
+    queues = [Queue.CLASSIFY, Queue.MAINTENANCE]
+    doorbell = Doorbell(app, [*queues, Queue.TRAINING] if nights.here else queues)
     doorbell.start()
     if beat:
         start_embedded_beat(app, settings)

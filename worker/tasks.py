@@ -1,4 +1,7 @@
-"""What a message can make a worker do: wake up, compare spool and ledger, remove old pixels. None carries work."""
+"""What a message can make a worker do: wake, compare spool and ledger, remove old pixels, start the night.
+
+None carries work.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from celery import Celery, Task, shared_task
 from sqlalchemy import Engine
 
 from core import logging
-from core.celery import RECONCILE, RETENTION, RING_CLASSIFY
+from core.celery import NIGHTLY, RECONCILE, RETENTION, RING_CLASSIFY
 from core.logging import safe_error
 from core.settings import Settings
 from db.audit import reconcile
 from db.base import make_readers, make_sessions
+from worker.nightly import Nights
 from worker.retention.run import daily
 
 log = logging.get(__name__)
@@ -30,6 +34,7 @@ class Context:
     settings: Settings
     engine: Engine
     bell: threading.Event
+    nights: Nights
 
 
 def bind(app: Celery, context: Context) -> None:
@@ -93,3 +98,15 @@ def retention_daily(self: Task, *_: Any, **__: Any) -> None:
         daily(context.settings, make_sessions(context.engine))
     except Exception as error:  # noqa: BLE001 - the edge: Celery would log the text, which may quote data
         log.error("retention_failed", **safe_error(error))  # noqa: TRY400
+
+
+@shared_task(name=NIGHTLY, bind=True, ignore_result=True)  # type: ignore[untyped-decorator]
+def nightly(self: Task, *_: Any, **__: Any) -> None:
+    """Start the nightly job's process if a night is due, and return.
+
+    Reads the ledger, writes nothing. Repeating it finds the night held or ended.
+    """
+    try:
+        _context(self).nights.start_if_due()
+    except Exception as error:  # noqa: BLE001 - the edge: Celery would log the text, which may quote data
+        log.error("night_not_started", **safe_error(error))  # noqa: TRY400

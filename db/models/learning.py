@@ -99,15 +99,15 @@ class NightlyRun(Base):
     kind: Mapped[NightKind | None] = mapped_column(Words(NightKind), comment="What the night does; chosen once.")
     step: Mapped[NightStep] = mapped_column(Words(NightStep), comment="Under way, or the last one.")
     progress: Mapped[str | None] = mapped_column(Text(200), comment="How far the step has come, for a person.")
+    seconds: Mapped[dict[str, Any]] = mapped_column(default=dict, comment="What each step took, in all attempts.")
     token: Mapped[str] = mapped_column(Text(32), comment="Who holds it; another with each claim.")
     attempts: Mapped[int] = mapped_column(default=1, comment="How often it was claimed.")
     lease_until: Mapped[datetime] = mapped_column(comment="By the database's clock.")
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     snapshot_id: Mapped[int | None] = mapped_column(ForeignKey("snapshot.id"))
-    work: Mapped[str | None] = mapped_column(
-        Text(64), comment="Working folder of the fit; several nights may share it."
-    )
+    work: Mapped[str | None] = mapped_column(Text(64), comment="Folder of the fit; several nights may share it.")
+    plan: Mapped[str | None] = mapped_column(Text(500), comment="Why the night does this and no more.")
     champion_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"), comment="Whom it was held against.")
     champion_token: Mapped[int | None] = mapped_column(comment="The fencing token that a promotion must find.")
     challenger_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"))

@@ -42,7 +42,7 @@ from training.bundling.convert import to_litert
 from training.bundling.head import head_of
 from training.bundling.patterns import make_checks
 from training.datasets.assignment import Assignment, assign
-from training.datasets.collection import ATTRIBUTION, INTENDED_USE
+from training.datasets.collection import ATTRIBUTION, COLLECTION, INTENDED_USE
 from training.datasets.dataset import LABELS, Dataset, Item, open_dataset
 from training.datasets.patients import Split, patient_digest
 from training.datasets.pixels import Examples, Kept, load, load_squares
@@ -69,6 +69,41 @@ _LIBRARIES: Final = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
 # whoever chose the epoch shaped the weights as well
 _FITTED: Final = (Split.FIT, Split.WATCH)
 _SCORED: Final = (Split.WATCH, Split.VALIDATION, Split.TEST)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a bundle is made from.
+
+    Attributes
+    ----------
+    name, attribution : str
+        Of the data, for the manifest.
+    digest_of : callable
+        From an item's patient to the keyed digest that the bundle remembers it by.
+    """
+
+    dataset: Dataset
+    assignment: Assignment
+    name: str
+    attribution: str
+    digest_of: Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The bundle that a fit starts from.
+
+    Attributes
+    ----------
+    digest : str
+        Its own, kept in the new bundle's manifest.
+    network : callable
+        Builds it.
+    """
+
+    digest: str
+    network: Callable[[], Any]
 
 
 class Watcher(Protocol):
@@ -103,6 +138,8 @@ class Order:
         Where decoded images are kept; else in `partial`. Runs on the same data may share it.
     board : Path, optional
         Folder for TensorBoard's files.
+    parent : Parent, optional
+        Whose weights a hardened fit starts from.
     """
 
     recipe: AnyRecipe
@@ -116,6 +153,7 @@ class Order:
     devices: int | None = 1
     cache: Path | None = None
     board: Path | None = None
+    parent: Parent | None = None
 
     @property
     def spec(self) -> PreprocessSpec:
@@ -145,25 +183,39 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
     DatasetError, FitFailed, BundleRefused
         Saying what to do; no half-written bundle is left.
     """
-    if order.out.exists():
-        raise BundleRefused(f"{order.out} exists already; choose another --out, bundles are never overwritten")
-    require_matplotlib()
+    refuse_to_overwrite(order)
     with open_dataset(order.data) as dataset:
         dataset.require_classes()
-        assignment = assign(dataset)
-        _refuse_too_few(assignment, order.required_sensitivity)
-        work = _begin(order, assignment)
-        order = replace(order, precision=work.computing.precision)
-        examples = {}
-        with _nothing_left_of(order.partial, work.run):
-            for split in _SCORED:
-                items = assignment.items[split]
-                step = watcher.stage(f"read {split}", len(items))
-                examples[split] = load(dataset, items, order.spec, step, work.kept)
-            model, best = _fit(order, work, dataset, assignment.items[Split.FIT], examples[Split.WATCH], watcher)
-        step = watcher.stage(f"describe {Split.FIT}", len(assignment.items[Split.FIT]))
-        known = learning.describe_items(dataset, assignment.items[Split.FIT], order.spec, step)
-        chests = [dataset.master(item) for item in spaced(assignment.items[Split.TEST], order.unlike)]
+        source = Source(dataset, assign(dataset), COLLECTION, ATTRIBUTION, patient_digest)
+        return build_from(order, source, key, now, watcher)
+
+
+def refuse_to_overwrite(order: Order) -> None:
+    """Raise `BundleRefused` where something lies already where the bundle is to be."""
+    if order.out.exists():
+        raise BundleRefused(f"{order.out} exists already; choose another --out, bundles are never overwritten")
+
+
+def build_from(
+    order: Order, source: Source, key: Ed25519PrivateKey, now: datetime, watcher: Watcher
+) -> tuple[Manifest, str]:
+    """Train a model on what is assigned already and write its bundle; as `build`."""
+    refuse_to_overwrite(order)
+    require_matplotlib()
+    dataset, assignment = source.dataset, source.assignment
+    _refuse_too_few(assignment, order.required_sensitivity)
+    work = _begin(order, assignment)
+    order = replace(order, precision=work.computing.precision)
+    examples = {}
+    with _nothing_left_of(order.partial, work.run):
+        for split in _SCORED:
+            items = assignment.items[split]
+            step = watcher.stage(f"read {split}", len(items))
+            examples[split] = load(dataset, items, order.spec, step, work.kept)
+        model, best = _fit(order, work, dataset, assignment.items[Split.FIT], examples[Split.WATCH], watcher)
+    step = watcher.stage(f"describe {Split.FIT}", len(assignment.items[Split.FIT]))
+    known = learning.describe_items(dataset, assignment.items[Split.FIT], order.spec, step)
+    chests = [dataset.master(item) for item in spaced(assignment.items[Split.TEST], order.unlike)]
     files = {WEIGHTS: weights_of(model), LITERT: to_litert(model)}
     runtime = LiteRTRuntime(files[LITERT], 1, LABELS.index(POSITIVE), len(LABELS))
     if (head := head_of(model, runtime, examples[Split.VALIDATION])) is not None:
@@ -171,7 +223,7 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
     learned = learning.fit(known, learning.of_examples(examples[Split.WATCH]))
     files[FAMILIARITY] = learned.encode()
     noticing = _noticing(order, learned, examples, chests, watcher)
-    return _write(order, key, now, assignment, examples, files, best, noticing, watcher)
+    return _write(order, key, now, source, examples, files, best, noticing, watcher)
 
 
 def _noticing(
@@ -200,6 +252,9 @@ def _begin(order: Order, assignment: Assignment) -> _Work:
     digest = assignment.data_digest()
     computing = choose(order.precision, order.devices, order.recipe.batch_size)
     fingerprint = computing.fingerprint(order.recipe.fingerprint(digest, order.spec.digest()))
+    if order.parent is not None:
+        # another start is another fit
+        fingerprint = hashlib.sha256(f"{fingerprint}\n{order.parent.digest}".encode()).hexdigest()
     run = Run.start_or_resume(order.partial, fingerprint)
     return _Work(computing, Kept(order.cache or order.partial / "images", digest), fingerprint, run)
 
@@ -246,7 +301,10 @@ def _fit(  # noqa: PLR0917 - what, with what, on what
                 return model, Run.start_or_resume(order.partial, work.fingerprint).best
             case HardenedRecipe():
                 squares = load_squares(dataset, items, order.spec, read, work.kept)
-                model = fit_hardened(recipe, order.spec, work.run, work.fingerprint, squares, watch, **told)
+                start = None if order.parent is None else order.parent.network
+                model = fit_hardened(
+                    recipe, order.spec, work.run, work.fingerprint, squares, watch, start=start, **told
+                )
                 return model, Run.start_or_resume(order.partial, work.fingerprint).epochs[-1]
 
 
@@ -264,7 +322,7 @@ def _write(  # noqa: PLR0917 - one call, every part of the bundle comes together
     order: Order,
     key: Ed25519PrivateKey,
     now: datetime,
-    assignment: Assignment,
+    source: Source,
     examples: dict[Split, Examples],
     files: dict[str, bytes],
     best: Epoch,
@@ -273,7 +331,7 @@ def _write(  # noqa: PLR0917 - one call, every part of the bundle comes together
 ) -> tuple[Manifest, str]:
     runtime = LiteRTRuntime(files[LITERT], 1, LABELS.index(POSITIVE), len(LABELS))
     files[CHECKS] = make_checks(lambda master: float(runtime.predict(order.spec.apply(master)[np.newaxis])[0])).encode()
-    fitted = sorted({patient_digest(item.patient) for split in _FITTED for item in assignment.items[split]})
+    fitted = sorted({source.digest_of(item.patient) for split in _FITTED for item in source.assignment.items[split]})
     files[FITTED_PATIENTS] = "".join(f"{digest}\n" for digest in fitted).encode()
 
     validation = examples[Split.VALIDATION]
@@ -305,13 +363,14 @@ def _write(  # noqa: PLR0917 - one call, every part of the bundle comes together
         uncertainty=band,
         familiarity=noticing,
         intended_use=INTENDED_USE,
-        data=_data(assignment, files[FITTED_PATIENTS]),
+        data=_data(source, files[FITTED_PATIENTS]),
         training={**order.recipe.to_dict(), "precision": order.precision.value, **_ended(order.recipe, best)},
         metrics={split: found.metrics for split, found in examined.items()},
         predictive_values={split: found.predictive_values for split, found in examined.items()},
         subgroups={split: found.subgroups for split, found in examined.items()},
         libraries={name: library_version(name) for name in _LIBRARIES},
-        attribution=ATTRIBUTION,
+        attribution=source.attribution,
+        parent=None if order.parent is None else order.parent.digest,
         files=digests({**files, MODEL_CARD: b""}),
     )
     files[MODEL_CARD] = model_card(manifest).encode()
@@ -337,12 +396,13 @@ def _score(runtime: Runtime, examples: Examples, watcher: Watcher, stage: str) -
     return score(runtime, examples, advance)
 
 
-def _data(assignment: Assignment, fitted_patients: bytes) -> Data:
+def _data(source: Source, fitted_patients: bytes) -> Data:
+    assignment = source.assignment
     used = {
         split: assignment.items[split] for split in (Split.FIT, *_SCORED, Split.RESERVED) if assignment.items[split]
     }
     return Data(
-        name="Chest X-Ray Images (Pneumonia), Kermany et al. 2018",
+        name=source.name,
         digest=assignment.data_digest(),
         images={
             split.value: {label: sum(item.label == label for item in items) for label in LABELS}

@@ -6,6 +6,7 @@ from typing import Final
 
 from bundle.manifest import IntendedUse
 
+COLLECTION: Final = "Chest X-Ray Images (Pneumonia), Kermany et al. 2018"
 ATTRIBUTION: Final = (
     'Trained on: D. Kermany, K. Zhang, M. Goldbaum, "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray '
     'Images for Classification", Mendeley Data, doi 10.17632/rscbjbr9sj, licensed under CC BY 4.0 '

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.manifest import Subgroup
+from bundle.manifest import POSITIVE, Subgroup
 from training.datasets.dataset import Item
 from training.examination.metrics import Scored, intervals
 
@@ -57,6 +57,19 @@ def subgroups(
             own = np.array([other == word for other in words])
             if own.any() and not all(other == UNKNOWN for other in words):
                 found[f"{what}: {word}"] = _group(what, int(own.sum()), scored.only(own), threshold, _OF_A_GROUP)
+    return found
+
+
+def members(items: Sequence[Item], sizes: NDArray[np.int64] | None) -> dict[str, NDArray[np.bool_]]:
+    """Return which images belong to each subgroup, by the names that `subgroups` gives; kinds go with all normals."""
+    found = {}
+    kinds = np.array([item.subgroup or "" for item in items], np.str_)
+    normal = np.array([item.label != POSITIVE for item in items])
+    for kind in sorted(set(kinds.tolist()) - {""}):
+        found[kind] = (kinds == kind) | normal
+    for what, words in _groupings(items, sizes):
+        for word in sorted(set(words) - {UNKNOWN}, key=_rank):
+            found[f"{what}: {word}"] = np.array([other == word for other in words])
     return found
 
 

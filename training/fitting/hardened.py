@@ -52,6 +52,7 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
     report: Callable[[Epoch], None] = lambda _: None,
     advance: Callable[[int, int], None] = lambda _epoch, _batch: None,
     computing: Computing = PLAIN,
+    start: Callable[[], Any] | None = None,
 ) -> Any:
     """Fit, or go on fitting, and return the averaged network.
 
@@ -67,6 +68,8 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
         Called after each epoch and each batch.
     computing : Computing
         Precision and devices; the average is float32 on one.
+    start : callable, optional
+        Gives a network of the recipe's architecture whose weights the fit starts from; else they are drawn.
 
     Returns
     -------
@@ -85,12 +88,15 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
 
     watch_weights = class_weights(watch.labels)
     class_weights(train.labels)  # refuses an empty class
+    begun = None if start is None or run.epochs else start().get_weights()
     keras.utils.set_random_seed(recipe.seed)
     weights = sampling(train.labels, styles(frames(train.planes)), train.patients)
     batches = math.ceil(len(train) / recipe.batch_size)
     # any size while fitting; the judge is what the average is tried in, and what serves in the end
     with computing.building():
         served, model = _networks(recipe, batches, computing)
+        if begun is not None:
+            served.set_weights(begun)
         if run.epochs:
             done = run.epochs[-1].number
             model.load_weights(run.weights(done))

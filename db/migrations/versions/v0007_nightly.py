@@ -133,15 +133,15 @@ def _nightly_run() -> None:
         sa.Column("kind", sa.String(32), nullable=True, comment="What the night does; chosen once."),
         sa.Column("step", sa.String(32), nullable=False, comment="Under way, or the last one."),
         sa.Column("progress", sa.String(200), nullable=True, comment="How far the step has come, for a person."),
+        sa.Column("seconds", sa.JSON(), nullable=False, comment="What each step took, in all attempts."),
         sa.Column("token", sa.String(32), nullable=False, comment="Who holds it; another with each claim."),
         sa.Column("attempts", sa.Integer(), nullable=False, comment="How often it was claimed."),
         sa.Column("lease_until", _MOMENT, nullable=False, comment="By the database's clock."),
         sa.Column("started_at", _MOMENT, nullable=False),
         sa.Column("finished_at", _MOMENT, nullable=True),
         sa.Column("snapshot_id", sa.Integer(), nullable=True),
-        sa.Column(
-            "work", sa.String(64), nullable=True, comment="Working folder of the fit; several nights may share it."
-        ),
+        sa.Column("work", sa.String(64), nullable=True, comment="Folder of the fit; several nights may share it."),
+        sa.Column("plan", sa.String(500), nullable=True, comment="Why the night does this and no more."),
         sa.Column("champion_id", sa.Integer(), nullable=True, comment="Whom it was held against."),
         sa.Column(
             "champion_token", sa.Integer(), nullable=True, comment="The fencing token that a promotion must find."

@@ -1,0 +1,255 @@
+"""`lungwatch nightly`: the job that retrains, examines again, and promotes only what is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, Final
+
+import typer
+
+from cli.ledger import Ledger, open_ledger
+from cli.output import console, facts, notes, print_json, say, table
+from core import logging, nights
+from core.clock import SystemClock
+from core.errors import ExitCode, Misconfigured
+from core.priority import stand_back
+from core.settings import Settings
+from core.signals import StopSignals
+from db import nightly_runs as runs
+from db.models.learning import NightlyRun
+from db.models.model import ModelVersion
+from db.vocabulary import NightState
+
+app = typer.Typer(help="Run the nightly job, watch it, and read what nights came to.", invoke_without_command=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_COLUMNS: Final = ("Night", "State", "Kind", "Challenger", "Reason", "Report")
+_REPORT: Final = "report.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class NightRow:
+    """A night as it is listed.
+
+    Attributes
+    ----------
+    report : str or None
+        The page, below the data directory.
+    seconds : dict of str to float
+        What each step took.
+    """
+
+    night: date
+    state: NightState
+    kind: str | None
+    step: str
+    progress: str | None
+    attempts: int
+    started_at: datetime
+    finished_at: datetime | None
+    plan: str | None
+    champion: str | None
+    challenger: str | None
+    verdict: str | None
+    drift: str | None
+    reason: str | None
+    report: str | None
+    seconds: dict[str, Any]
+
+
+@app.callback()
+def nightly(
+    context: typer.Context,
+    *,
+    now: Annotated[
+        bool, typer.Option("--now", help="Run tonight's job, or go on with it, and wait for its end.")
+    ] = False,
+    due: Annotated[
+        bool, typer.Option("--due", hidden=True, help="The same if a night is due, with JSON logs.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Retrain, examine again, and promote only what is better; beat starts it at LUNGWATCH_NIGHTLY_HOUR.
+
+    Needs LUNGWATCH_SIGNING_KEY_FILE, labels (`lungwatch data import`, verdicts) and a frozen test set
+    (`lungwatch testset freeze`). Safe to start twice, to stop and to kill: the next start goes on.
+
+    Exit codes: 0 the night ended, or somebody else is at it; 1 it failed; 2 wrong settings; 3 disk or ledger away.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if not now and not due:
+        typer.echo(context.get_help())
+        raise typer.Exit
+    with open_ledger() as ledger:
+        if due:
+            logging.configure(ledger.settings)
+        ending = _run(ledger, due=due)
+        if ending is None or due:
+            return
+        with ledger.read() as session:
+            row = runs.of_night(session, ending)
+            found = None if row is None else _row(session, row)
+    if found is None:
+        return
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+    if found.state is NightState.FAILED:
+        raise typer.Exit(ExitCode.FINDING)
+
+
+@app.command()
+def status(*, as_json: AsJson = False) -> None:
+    """Show the newest night: the step under way, how far it has come, and how it ended."""
+    with open_ledger() as ledger, ledger.read() as session:
+        rows = [_row(session, row) for row in runs.newest(session, 1)]
+    if as_json:
+        print_json(rows[0] if rows else None)
+    elif rows:
+        _show(rows[0])
+    else:
+        say(notes(), "No night has run yet.")
+
+
+@app.command("list")
+def list_nights(
+    *,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """List nights, the newest first, with the page of each."""
+    with open_ledger() as ledger, ledger.read() as session:
+        rows = [_row(session, row) for row in runs.newest(session, limit)]
+        data = ledger.settings.data_dir.resolve()
+    if as_json:
+        print_json(rows)
+    elif rows:
+        cells = [
+            (
+                row.night,
+                row.state,
+                row.kind,
+                row.challenger,
+                row.reason,
+                None if row.report is None else data / row.report,
+            )
+            for row in rows
+        ]
+        console().print(table(_COLUMNS, cells))
+    else:
+        say(notes(), "No night has run yet.")
+
+
+@app.command()
+def show(
+    night: Annotated[str, typer.Argument(help="Its date, such as 2026-11-30; else the newest.")] = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Print a night's report in short, or all of it as JSON; the page beside it has the plots."""
+    with open_ledger() as ledger, ledger.read() as session:
+        row = runs.of_night(session, _date(night)) if night else next(iter(runs.newest(session, 1)), None)
+        if row is None or row.report is None:
+            raise Misconfigured(f"there is no report of {night or 'any night'}; see lungwatch nightly list")
+        page = ledger.settings.data_dir.resolve() / row.report
+    path = page.with_name("report.json" if as_json else _REPORT)
+    try:
+        typer.echo(path.read_text("utf-8").rstrip())
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _run(ledger: Ledger, *, due: bool) -> date | None:
+    """Run the night that is due, or meant; return its date, None where there was nothing to do."""
+    from bundle.signing import private_key  # noqa: PLC0415 - --help must answer at once
+
+    settings, clock = ledger.settings, SystemClock()
+    local = clock.now().astimezone()
+    night = nights.tonight(local, settings.nightly_hour, settings.nightly_hours)
+    if due and (
+        settings.nightly_hour is None or nights.due(local, settings.nightly_hour, settings.nightly_hours) is None
+    ):
+        return None
+    key = private_key(settings)
+    _refuse_without_data(settings)
+    # before TensorFlow starts its threads, which inherit it
+    stand_back(settings.nightly_niceness)
+    signals = StopSignals()
+    from training.nightly.run import run  # noqa: PLC0415 - likewise
+    from training.nightly.tonight import Tonight, recipes  # noqa: PLC0415 - likewise
+
+    tonight = Tonight(
+        night,
+        settings,
+        ledger.write,
+        ledger.read,
+        key,
+        clock,
+        recipes(settings, night),
+        stopping=lambda: signals.came,
+    )
+    if run(tonight) is None and not due:
+        say(notes(), f"The night of {night} is held by somebody else, or has ended:")
+    return night
+
+
+def _refuse_without_data(settings: Settings) -> None:
+    if not settings.data_dir.is_dir():
+        raise Misconfigured(
+            f"the data directory is not on this machine: {settings.data_dir.absolute()}. Run this where it is mounted"
+        )
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no date such as 2026-11-30") from None
+
+
+def _row(session: Any, row: NightlyRun) -> NightRow:
+    def title(model_version_id: int | None) -> str | None:
+        if model_version_id is None:
+            return None
+        model = session.get_one(ModelVersion, model_version_id)
+        return f"{model.name} {model.version}"
+
+    return NightRow(
+        night=row.night,
+        state=row.state,
+        kind=None if row.kind is None else row.kind.value,
+        step=row.step.value,
+        progress=row.progress,
+        attempts=row.attempts,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        plan=row.plan,
+        champion=title(row.champion_id),
+        challenger=title(row.challenger_id),
+        verdict=None if row.decision is None else row.decision.get("verdict"),
+        drift=None if row.drift is None else row.drift.get("level"),
+        reason=row.reason,
+        report=row.report,
+        seconds=row.seconds,
+    )
+
+
+def _show(row: NightRow) -> None:
+    took = None if row.finished_at is None else str(timedelta(seconds=round(sum(row.seconds.values()))))
+    rows = [
+        ("Night", row.night),
+        ("State", row.state.value),
+        ("Step", row.step if row.progress is None else f"{row.step}: {row.progress}"),
+        ("Plan", row.plan),
+        ("Champion", row.champion),
+        ("Challenger", row.challenger),
+        ("Gate", row.verdict),
+        ("Drift", row.drift),
+        ("Reason", row.reason),
+        ("Took", took),
+        ("Report", row.report),
+    ]
+    console().print(facts([(name, value) for name, value in rows if value is not None]))

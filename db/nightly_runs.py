@@ -1,0 +1,203 @@
+"""Runs of the nightly job: the night claimed by its row, held by a lease, and lost with it.
+
+Whoever inserts a night's row holds it. A holder that died is followed, once
+its lease has ended by the database's clock, by the next who asks; each claim
+has a token of its own. Every write of a holder is conditional on token and
+lease, in the transaction of what it writes, so one that was stopped past its
+lease and goes on writes nothing more: no result, no promotion (promise 11).
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from core.errors import LungwatchError
+from db.base import database_now
+from db.inserting import insert
+from db.models.learning import NightlyRun
+from db.vocabulary import NightState, NightStep
+
+
+class NightLost(LungwatchError):
+    """The lease ended, or somebody else holds the night now: stop, and write nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A night that is ours for now.
+
+    Attributes
+    ----------
+    attempt : int
+        Counts the claims, from 1.
+    seconds : float
+        Since the first claim, by the database's clock.
+    """
+
+    run_id: int
+    night: date
+    token: str
+    attempt: int
+    seconds: float
+
+
+def claim(session: Session, night: date, lease_seconds: float) -> Held | None:
+    """Take a night; commit before working.
+
+    Returns
+    -------
+    Held or None
+        None if somebody holds it or it has ended.
+    """
+    token = secrets.token_hex(16)
+    lease = database_now(lease_seconds)
+    made = session.execute(
+        insert(session, NightlyRun)
+        .values(
+            night=night,
+            state=NightState.RUNNING,
+            step=NightStep.SNAPSHOT,
+            token=token,
+            attempts=1,
+            lease_until=lease,
+            started_at=database_now(),
+        )
+        .on_conflict_do_nothing()
+        .returning(NightlyRun.id)
+    ).scalar()
+    if made is None:
+        made = session.execute(
+            update(NightlyRun)
+            .where(
+                NightlyRun.night == night,
+                NightlyRun.state == NightState.RUNNING,
+                NightlyRun.lease_until < database_now(),
+            )
+            .values(token=token, attempts=NightlyRun.attempts + 1, lease_until=lease)
+            .returning(NightlyRun.id)
+            .execution_options(synchronize_session=False)
+        ).scalar()
+    if made is None:
+        return None
+    row = session.execute(
+        select(NightlyRun.attempts, NightlyRun.started_at, database_now()).where(NightlyRun.id == made)
+    ).one()
+    return Held(made, night, token, row[0], (row[2] - row[1]).total_seconds())
+
+
+def renew(session: Session, held: Held, lease_seconds: float) -> None:
+    """Prolong the lease.
+
+    Raises
+    ------
+    NightLost
+        If it has ended, or somebody else holds the night.
+    """
+    note(session, held, lease_until=database_now(lease_seconds))
+
+
+def note(session: Session, held: Held, **values: Any) -> None:
+    """Write columns of the night, holding its row until the transaction ends.
+
+    What else the caller writes in the transaction stands or falls with it.
+
+    Raises
+    ------
+    NightLost
+        As `renew`; roll back.
+    """
+    row = session.execute(
+        update(NightlyRun)
+        .where(
+            NightlyRun.id == held.run_id,
+            NightlyRun.token == held.token,
+            NightlyRun.state == NightState.RUNNING,
+            NightlyRun.lease_until >= database_now(),
+        )
+        .values(**values)
+        .returning(NightlyRun.id)
+        .execution_options(synchronize_session=False)
+    ).first()
+    if row is None:
+        message = f"the night of {held.night} is held by somebody else now, or its lease has ended; nothing was written"
+        raise NightLost(message)
+
+
+def finish(session: Session, held: Held, state: NightState, reason: str) -> None:
+    """End the night.
+
+    Raises
+    ------
+    NightLost
+        As `renew`.
+    """
+    note(session, held, state=state, reason=reason[:2000], progress=None, finished_at=database_now())
+
+
+def give_back(session: Session, held: Held) -> None:
+    """Let the next one go on at once, and do not count this claim: somebody asked us to stop.
+
+    Raises
+    ------
+    NightLost
+        As `renew`.
+    """
+    note(session, held, lease_until=database_now(), attempts=NightlyRun.attempts - 1, progress=None)
+
+
+def get(session: Session, run_id: int) -> NightlyRun:
+    """Return a run."""
+    return session.get_one(NightlyRun, run_id)
+
+
+def of_night(session: Session, night: date) -> NightlyRun | None:
+    """Return the run of a night."""
+    return session.scalars(select(NightlyRun).where(NightlyRun.night == night)).first()
+
+
+def newest(session: Session, limit: int) -> list[NightlyRun]:
+    """Return runs, the newest night first."""
+    return list(session.scalars(select(NightlyRun).order_by(NightlyRun.night.desc()).limit(limit)))
+
+
+def last_trained(session: Session, before: date) -> NightlyRun | None:
+    """Return the last run before a night that made a challenger: what it learnt from is no longer new."""
+    query = select(NightlyRun).where(NightlyRun.night < before, NightlyRun.challenger_id.is_not(None))
+    return session.scalars(query.order_by(NightlyRun.night.desc()).limit(1)).first()
+
+
+def last_decided(session: Session, before: date) -> NightlyRun | None:
+    """Return the last run before a night that the gate decided: its decision carries what the nights have spent."""
+    query = select(NightlyRun).where(NightlyRun.night < before, NightlyRun.decision.is_not(None))
+    return session.scalars(query.order_by(NightlyRun.night.desc()).limit(1)).first()
+
+
+def unfinished_fit(session: Session, before: date, since: datetime) -> NightlyRun | None:
+    """Return the run of the night before that ran out of time while fitting, if none has ended otherwise since."""
+    query = select(NightlyRun).where(NightlyRun.night < before, NightlyRun.started_at >= since)
+    found = session.scalars(query.order_by(NightlyRun.night.desc()).limit(1)).first()
+    return found if found is not None and found.state is NightState.CONTINUES else None
+
+
+def in_shadow(session: Session, before: date) -> NightlyRun | None:
+    """Return the run whose challenger scores in the shadow: the last that said so, unless one promoted since."""
+    query = select(NightlyRun).where(
+        NightlyRun.night < before, NightlyRun.state.in_([NightState.SHADOWED, NightState.PROMOTED])
+    )
+    found = session.scalars(query.order_by(NightlyRun.night.desc()).limit(1)).first()
+    return found if found is not None and found.state is NightState.SHADOWED else None
+
+
+def is_over(session: Session, night: date) -> bool:
+    """Whether nothing is left to do of a night, or somebody is at it."""
+    query = select(NightlyRun.id).where(
+        NightlyRun.night == night,
+        or_(NightlyRun.state != NightState.RUNNING, NightlyRun.lease_until >= database_now()),
+    )
+    return session.scalar(query) is not None

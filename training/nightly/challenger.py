@@ -1,0 +1,110 @@
+"""The challenger of a night: fitted on the snapshot, from the champion's weights or from nothing, and registered.
+
+Its folder below the bundles directory is its name; a fit that is broken off
+lies beside it in ``<name>.partial`` and is gone on with from its last epoch.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+from bundle.load import locate
+from bundle.manifest import WEIGHTS
+from bundle.signing import trusted_keys
+from bundle.store import verify
+from core import failpoints
+from core.settings import Settings
+from db.models.model import ModelVersion
+from db.vocabulary import NightKind
+from training.bundling.build import Order, Parent, Source, build_from
+from training.datasets.collection import ATTRIBUTION
+from training.fitting.recipe import HardenedRecipe
+from training.nightly.keeping import Keeper
+from training.nightly.promotion import admit
+from training.nightly.snapshot.manifest import Manifest, path_of
+from training.nightly.snapshot.material import material
+from training.nightly.tonight import Tonight
+
+NAME: Final = "nightly"
+_ATTRIBUTION: Final = f"Trained on studies read at this site, and on imported data sets. {ATTRIBUTION}"
+
+
+def folder(version: str) -> str:
+    """Return a challenger's location below the bundles directory."""
+    return f"{NAME}-{version}"
+
+
+def train(
+    tonight: Tonight, keeper: Keeper, kind: NightKind, work: str, manifest: Manifest, champion: ModelVersion
+) -> int:
+    """Fit a challenger, or go on with it, and return its row in the registry. Safe to repeat.
+
+    Parameters
+    ----------
+    work : str
+        Of which night the fit is: its version.
+    manifest : Manifest
+        The snapshot that this fit began with.
+
+    Raises
+    ------
+    FitFailed, DatasetError, BundleRefused
+        If it cannot be fitted.
+    OutOfTime, Stopped, NightLost
+        What the last epoch came to is kept.
+    """
+    settings = tonight.settings
+    location = folder(work)
+    recipe = tonight.recipes[kind]
+    order = Order(
+        recipe,
+        path_of(settings.data_dir.resolve(), manifest.digest),
+        settings.bundles / location,
+        NAME,
+        work,
+        settings.nightly_sensitivity,
+        parent=_parent(settings, champion, recipe) if kind is NightKind.FINE_TUNE else None,
+    )
+    # a bundle is whole or not there
+    if not order.out.exists():
+        found = material(settings, manifest)
+        source = Source(
+            found.dataset,
+            found.assignment,
+            f"snapshot {manifest.digest[:12]}",
+            _ATTRIBUTION,
+            # patients go by their digests already
+            str,
+        )
+        build_from(order, source, tonight.key, tonight.now, keeper)
+        failpoints.reach("nightly.bundle_written")
+    challenger = admit(settings, tonight.sessions, location)
+    shutil.rmtree(order.partial, ignore_errors=True)
+    return challenger
+
+
+def clear_away(settings: Settings, keep: str | None) -> None:
+    """Remove what broken off fits of other nights left."""
+    if settings.bundles.is_dir():
+        for left in settings.bundles.glob(f"{NAME}-*.partial"):
+            if keep is None or left.name != f"{folder(keep)}.partial":
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def same_network(champion: ModelVersion, recipe: HardenedRecipe) -> bool:
+    """Whether a fit by the recipe could start from the champion's weights and be shown what it was shown."""
+    return (champion.architecture, champion.preprocess_digest) == (recipe.architecture, recipe.spec.digest())
+
+
+def _parent(settings: Settings, champion: ModelVersion, recipe: HardenedRecipe) -> Parent:
+    directory: Path = locate(champion.location, settings.bundles)
+    bundle = verify(directory, champion.bundle_digest, trusted_keys(settings))
+
+    def network() -> object:
+        from bundle import keras  # noqa: PLC0415 - only those who fit pay for TensorFlow
+
+        return keras.network(recipe.architecture, bundle.files[WEIGHTS])
+
+    return Parent(bundle.digest, network)
