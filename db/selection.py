@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import ScalarSelect, false, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.models.dataset import Label, LabelledImage
 from db.removal import Gone, gone
@@ -22,7 +23,7 @@ class Labelled:
         What the next page goes on behind.
     master_digest, patient_digest : str
         The picture and the patient.
-    version : int
+    label_id, version : int
         Of the label.
     pixels_gone : Gone or None
         When and by which policy the master was removed: a snapshot lists it, training leaves it out.
@@ -31,6 +32,7 @@ class Labelled:
     labelled_image_id: int
     master_digest: str
     patient_digest: str
+    label_id: int
     version: int
     label: ImageClass
     subgroup: str | None
@@ -50,17 +52,21 @@ def labelled(session: Session, limit: int, after_id: int = 0) -> list[Labelled]:
     after_id : int
         `labelled_image_id` of the last row of the page before.
     """
-    newest = (
-        select(Label.id)
-        .where(Label.labelled_image_id == LabelledImage.id)
-        .order_by(Label.version.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
+
+    def newest(column: InstrumentedAttribute[Any]) -> ScalarSelect[Any]:
+        of_image = select(column).where(Label.labelled_image_id == LabelledImage.id)
+        return of_image.order_by(Label.version.desc()).limit(1).scalar_subquery()
+
     # the label of each, not a join: PostgreSQL would read all labels for it
     page = session.execute(
-        select(LabelledImage.id, LabelledImage.master_digest, LabelledImage.patient_digest, newest.label("label_id"))
-        .where(LabelledImage.id > after_id)
+        select(
+            LabelledImage.id,
+            LabelledImage.master_digest,
+            LabelledImage.patient_digest,
+            newest(Label.id).label("label_id"),
+        )
+        # a picture is entered together with its first label; one that verdicts gave and took back has none
+        .where(LabelledImage.id > after_id, newest(Label.withdrawn).is_(false()))
         .order_by(LabelledImage.id)
         .limit(limit)
     ).all()
@@ -71,6 +77,7 @@ def labelled(session: Session, limit: int, after_id: int = 0) -> list[Labelled]:
             labelled_image_id=row.id,
             master_digest=row.master_digest,
             patient_digest=row.patient_digest,
+            label_id=label.id,
             version=label.version,
             label=label.label,
             subgroup=label.subgroup,
@@ -78,6 +85,5 @@ def labelled(session: Session, limit: int, after_id: int = 0) -> list[Labelled]:
             pixels_gone=removed.get(row.master_digest),
         )
         for row in page
-        # a picture is entered together with its first label; one that verdicts gave and took back has none
-        if (label := labels.get(row.label_id)) is not None and not label.withdrawn
+        for label in [labels[row.label_id]]
     ]

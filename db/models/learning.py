@@ -38,7 +38,7 @@ class TestSet(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     version: Mapped[int] = mapped_column(comment="Counts the versions; the newest is in force.")
-    digest: Mapped[str] = mapped_column(Text(64), comment="SHA-256 over picture, patient, label and share of all.")
+    digest: Mapped[str] = mapped_column(Text(64), comment="SHA-256 over version, picture, patient, label and share.")
     frozen_at: Mapped[datetime]
     actor: Mapped[str] = mapped_column(Text(64), comment="Account that asked for it.")
     reason: Mapped[str] = mapped_column(Text(500))

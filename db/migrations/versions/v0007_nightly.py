@@ -68,7 +68,7 @@ def _test_set() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False, comment="Counts the versions; the newest is in force."),
         sa.Column(
-            "digest", sa.String(64), nullable=False, comment="SHA-256 over picture, patient, label and share of all."
+            "digest", sa.String(64), nullable=False, comment="SHA-256 over version, picture, patient, label and share."
         ),
         sa.Column("frozen_at", _MOMENT, nullable=False),
         sa.Column("actor", sa.String(64), nullable=False, comment="Account that asked for it."),

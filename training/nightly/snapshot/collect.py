@@ -1,0 +1,250 @@
+"""Everything that is labelled, read from the ledger at one moment, each picture on its patient's side."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.settings import Settings
+from db.base import make_readers
+from db.chunks import AT_ONCE
+from db.removal import gone as removed
+from db.selection import Labelled, labelled
+from db.sides import place, sides
+from db.snapshots import Appearance, appearances, shared, uses
+from db.test_sets import Frozen, find, frozen
+from db.vocabulary import Side, Use
+from imaging.master import master_path
+from training.datasets.items import Traits
+from training.nightly.snapshot.manifest import LeftOut, Manifest, Picture, Reason, Said
+from training.nightly.snapshot.sides import side_by_use, side_of
+
+# of pictures on several sides those on the first of these stay: what is scored is never thinned out
+_PRECEDENCE: Final = (Side.HELD_OUT, Side.VALIDATION, Side.WATCH, Side.FIT)
+_SEXES: Final = frozenset("FMO")
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was found.
+
+    Attributes
+    ----------
+    manifest : Manifest
+        Not written yet.
+    test_set_id, test_set_version : int or None
+        The version of the test set in force.
+    label_ids : dict of int to int
+        The label in force by picture, where there is one.
+    """
+
+    manifest: Manifest
+    test_set_id: int | None
+    test_set_version: int | None
+    label_ids: dict[int, int]
+
+
+def collect(settings: Settings, sessions: sessionmaker[Session], *, note: bool = True) -> Collected:
+    """Read all labelled pictures and all of the frozen test set.
+
+    Memory grows by some 2 kB a picture.
+
+    Parameters
+    ----------
+    note : bool
+        Note the sides of patients met for the first time; else only say where they would be.
+    """
+    with sessions() as session:
+        readers = make_readers(session.get_bind().engine)
+    with readers() as session:
+        found = _read(session)
+        known = sides(session, {row.patient_digest for row in found.rows} | found.strangers)
+    wanted = _wanted(found, known)
+    if note and wanted:
+        with sessions.begin() as session:
+            wanted = place(session, wanted)
+    return _sort_out(found, known | wanted, lambda digest: master_path(settings.masters, digest).is_file())
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the ledger says, before anything is decided.
+
+    Attributes
+    ----------
+    rows : list of Labelled
+    frozen : dict of int to Frozen
+    uses : dict of int to frozenset of Use
+    appearances : dict of str to Appearance
+    shared : dict of str to frozenset of str
+        Patients of each picture that several have or had.
+    removed : set of str
+        Masters of frozen pictures without a label that retention removed.
+    """
+
+    test_set: tuple[int, int, str] | None
+    rows: list[Labelled]
+    frozen: dict[int, Frozen]
+    uses: dict[int, frozenset[Use]]
+    appearances: dict[str, Appearance]
+    shared: dict[str, frozenset[str]]
+    removed: frozenset[str]
+
+    @property
+    def strangers(self) -> set[str]:
+        """Patients of pictures that others have too, and of those no longer labelled."""
+        several = {patient for patients in self.shared.values() for patient in patients}
+        return several | {one.patient_digest for one in self.frozen.values()}
+
+
+def _read(session: Session) -> _Found:
+    test_set = find(session)
+    held = {} if test_set is None else {one.labelled_image_id: one for one in frozen(session, test_set.id)}
+    rows: list[Labelled] = []
+    used: dict[int, frozenset[Use]] = {}
+    seen: dict[str, Appearance] = {}
+    for page in _pages(session):
+        rows += page
+        used |= uses(session, [row.labelled_image_id for row in page])
+        seen |= appearances(session, [row.master_digest for row in page])
+    labelled_now = {row.labelled_image_id for row in rows}
+    unlabelled = [one.master_digest for one in held.values() if one.labelled_image_id not in labelled_now]
+    lost: set[str] = set()
+    for start in range(0, len(unlabelled), AT_ONCE):
+        masters = unlabelled[start : start + AT_ONCE]
+        seen |= appearances(session, masters)
+        lost |= set(removed(session, masters))
+    in_force = None if test_set is None else (test_set.id, test_set.version, test_set.digest)
+    return _Found(in_force, rows, held, used, seen, shared(session), frozenset(lost))
+
+
+def _pages(session: Session) -> Iterator[Sequence[Labelled]]:
+    last = 0
+    while page := labelled(session, AT_ONCE, last):
+        yield page
+        last = page[-1].labelled_image_id
+
+
+def _wanted(found: _Found, known: Mapping[str, Side]) -> dict[str, Side]:
+    """Place the patients that were never met."""
+    by_patient: dict[str, set[Use]] = defaultdict(set)
+    for row in found.rows:
+        if row.patient_digest not in known:
+            by_patient[row.patient_digest] |= found.uses.get(row.labelled_image_id, frozenset())
+    return {
+        patient: side_by_use(given) or side_of(patient)
+        for patient, given in by_patient.items()
+        # of one who only has dropped pictures, none is used: where the patient belongs will be said by another
+        if given != {Use.DROPPED}
+    }
+
+
+def _sort_out(found: _Found, side: Mapping[str, Side], is_there: Callable[[str], bool]) -> Collected:
+    left_out = _left_out(found, side)
+    kept: list[Picture] = []
+    gone: list[Picture] = []
+    for row in found.rows:
+        if row.labelled_image_id in left_out:
+            continue
+        there = row.pixels_gone is None and is_there(row.master_digest)
+        (kept if there else gone).append(_labelled(row, found, side[row.patient_digest]))
+    labelled_now = {row.labelled_image_id for row in found.rows}
+    for one in found.frozen.values():
+        if one.labelled_image_id not in labelled_now:
+            there = one.master_digest not in found.removed and is_there(one.master_digest)
+            (kept if there else gone).append(_picture(one, found, side[one.patient_digest], now=None))
+    manifest = Manifest(
+        digest="",
+        test_set=None if found.test_set is None else found.test_set[2],
+        pictures=tuple(sorted(kept, key=_number)),
+        gone=tuple(sorted(gone, key=_number)),
+        left_out=tuple(LeftOut(number, reason) for number, reason in sorted(left_out.items())),
+    )
+    test_set_id, version = (None, None) if found.test_set is None else found.test_set[:2]
+    return Collected(manifest, test_set_id, version, {row.labelled_image_id: row.label_id for row in found.rows})
+
+
+def _number(picture: Picture) -> int:
+    return picture.labelled_image_id
+
+
+def _left_out(found: _Found, side: Mapping[str, Side]) -> dict[int, Reason]:
+    """Say which labelled pictures are not used; one that is in the test set always is."""
+    reasons = {}
+    twins: dict[str, list[Labelled]] = defaultdict(list)
+    labelled_under: dict[str, set[str]] = defaultdict(set)
+    for row in found.rows:
+        if row.master_digest in found.shared:
+            labelled_under[row.master_digest].add(row.patient_digest)
+        is_frozen = row.labelled_image_id in found.frozen
+        if not is_frozen and Use.DROPPED in found.uses.get(row.labelled_image_id, ()):
+            reasons[row.labelled_image_id] = Reason.DROPPED
+        elif row.master_digest in found.shared:
+            twins[row.master_digest].append(row)
+    for master, rows in twins.items():
+        # who had it once (it was filed under the wrong patient, say) may have been fitted on with it, or tested
+        once = found.shared[master] - labelled_under[master]
+        reasons |= _of_twins(rows, found, side, {side[patient] for patient in once if patient in side})
+    return reasons
+
+
+def _of_twins(
+    rows: Sequence[Labelled], found: _Found, side: Mapping[str, Side], former: Collection[Side]
+) -> Iterator[tuple[int, Reason]]:
+    """Say which of the pictures with the same pixels stay out; `former` are sides that they were on before."""
+    frozen_rows = [row for row in rows if row.labelled_image_id in found.frozen]
+    free = [row for row in rows if row.labelled_image_id not in found.frozen]
+    best = min((side[row.patient_digest] for row in rows), key=_PRECEDENCE.index)
+    labels = {found.frozen[row.labelled_image_id].label for row in frozen_rows}
+    labels = labels or {row.label for row in free if side[row.patient_digest] is best}
+    for row in free:
+        own = side[row.patient_digest]
+        if own is not best or set(former) - {own}:
+            yield row.labelled_image_id, Reason.TWIN
+        elif len(labels | {row.label}) > 1:
+            yield row.labelled_image_id, Reason.CONTRADICTION
+
+
+def _labelled(row: Labelled, found: _Found, side: Side) -> Picture:
+    now = Said(row.label, row.version)
+    return _picture(found.frozen.get(row.labelled_image_id, row), found, side, now)
+
+
+def _picture(one: Labelled | Frozen, found: _Found, side: Side, now: Said | None) -> Picture:
+    appearance = found.appearances.get(one.master_digest)
+    return Picture(
+        labelled_image_id=one.labelled_image_id,
+        master_digest=one.master_digest,
+        patient_digest=one.patient_digest,
+        side=side,
+        share=one.share if isinstance(one, Frozen) else None,
+        label=one.label,
+        label_version=one.version,
+        subgroup=one.subgroup,
+        origin=one.origin,
+        traits=_traits(appearance),
+        now=now,
+        size=_size(appearance),
+    )
+
+
+def _traits(appearance: Appearance | None) -> Traits:
+    if appearance is None:
+        return Traits()
+    sex = (appearance.sex or "").upper()
+    return Traits(
+        sex=sex if sex in _SEXES else None,
+        age_days=appearance.age_days,
+        view=appearance.view,
+        device=appearance.manufacturer,
+    )
+
+
+def _size(appearance: Appearance | None) -> tuple[int, int] | None:
+    if appearance is None or appearance.rows is None or appearance.columns is None:
+        return None
+    return appearance.rows, appearance.columns
