@@ -203,11 +203,18 @@ class Data(_Frozen):
 
 
 class Manifest(_Frozen):
-    """Everything about a bundle that is no weight."""
+    """Everything about a bundle that is no weight.
+
+    Attributes
+    ----------
+    parent : str or None
+        Digest of the bundle that this one was fine-tuned from; None where it was fitted from scratch.
+    """
 
     format: int
     name: Word
     version: Word
+    parent: Digest | None = None
     created_at: str
     architecture: Word
     labels: tuple[str, ...]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, Self
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -12,8 +13,11 @@ from sqlalchemy.orm import Session
 from core.errors import LungwatchError, Misconfigured
 from db.base import database_now
 from db.inserting import insert
-from db.models.model import Champion, ModelVersion
-from db.vocabulary import ModelOrigin
+from db.models.model import Champion, ChampionChange, ModelVersion
+from db.vocabulary import ChangeKind, ModelOrigin
+
+# who installs the first champion: a worker, and nobody in particular
+_NOBODY: Final = "lungwatch"
 
 
 class ModelClash(Misconfigured):
@@ -56,14 +60,38 @@ class NewModel:
     threshold: float
     manifest: dict[str, Any]
 
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any], *, origin: ModelOrigin, bundle_digest: str, location: str) -> Self:
+        """Take what the registry keeps from a verified manifest as data."""
+        return cls(
+            name=manifest["name"],
+            version=manifest["version"],
+            origin=origin,
+            bundle_digest=bundle_digest,
+            location=location,
+            architecture=manifest["architecture"],
+            preprocess_digest=manifest["preprocess_digest"],
+            threshold=manifest["operating_point"]["threshold"],
+            manifest=dict(manifest),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Reign:
-    """The champion and since when; `fencing_token` is what a promotion must name."""
+    """The champion and since when.
+
+    Attributes
+    ----------
+    fencing_token : int
+        What a promotion must name; another after each change of champion or anchor.
+    anchor_id : int
+        The best model there ever was, which a challenger is held against as well; the champion where none was named.
+    """
 
     model: ModelVersion
     fencing_token: int
     since: datetime
+    anchor_id: int
 
 
 def register(session: Session, new: NewModel) -> ModelVersion:
@@ -110,11 +138,17 @@ def find(session: Session, version: str, name: str | None = None) -> ModelVersio
 def champion(session: Session) -> Reign | None:
     """Return the model in service, None before the first was installed."""
     row = session.execute(
-        select(ModelVersion, Champion.fencing_token, Champion.since).join(
+        select(ModelVersion, Champion.fencing_token, Champion.since, Champion.anchor_id).join(
             Champion, Champion.model_version_id == ModelVersion.id
         )
     ).first()
-    return None if row is None else Reign(row[0], row[1], row[2])
+    return None if row is None else Reign(row[0], row[1], row[2], row[0].id if row[3] is None else row[3])
+
+
+def anchor(session: Session) -> ModelVersion | None:
+    """Return the best model there ever was: the champion where none was named, None where there is no champion."""
+    reign = champion(session)
+    return None if reign is None else session.get_one(ModelVersion, reign.anchor_id)
 
 
 def install_champion_if_none(session: Session, model_version_id: int) -> bool:
@@ -125,11 +159,43 @@ def install_champion_if_none(session: Session, model_version_id: int) -> bool:
         .on_conflict_do_nothing()
         .returning(Champion.id)
     ).first()
-    return row is not None
+    if row is None:
+        return False
+    session.add(
+        ChampionChange(
+            kind=ChangeKind.INSTALLED,
+            new_model_version_id=model_version_id,
+            fencing_token=1,
+            anchor_id=model_version_id,
+            actor=_NOBODY,
+            reason="there was no champion",
+            changed_at=database_now(),
+        )
+    )
+    session.flush()
+    return True
 
 
-def promote(session: Session, model_version_id: int, expected_token: int) -> int:
-    """Replace the champion if it is still the one the caller looked at.
+def promote(
+    session: Session,
+    model_version_id: int,
+    expected_token: int,
+    *,
+    kind: ChangeKind,
+    actor: str,
+    reason: str,
+    nightly_run_id: int | None = None,
+    becomes_anchor: bool = False,
+) -> int:
+    """Replace the champion if it is still the one the caller looked at, and note who did it and why.
+
+    Unless the new champion becomes the anchor, the anchor stays where it is: where none was named it was the old
+    champion, and is that from now on. So a model that is rolled back stays what the next must be held against.
+
+    Parameters
+    ----------
+    kind : ChangeKind
+        PROMOTED or ROLLED_BACK.
 
     Returns
     -------
@@ -141,14 +207,74 @@ def promote(session: Session, model_version_id: int, expected_token: int) -> int
     ChampionMoved
         If the token has moved on (or there is no champion to replace).
     """
+    old = _looked_at(session, expected_token)
+    anchor_id = model_version_id if becomes_anchor else old.anchor_id
+    return _change(session, old, kind, model_version_id, anchor_id, actor, reason, nightly_run_id)
+
+
+def name_anchor(session: Session, model_version_id: int, expected_token: int, *, actor: str, reason: str) -> int:
+    """Name another anchor if champion and anchor are still those the caller looked at; the champion stays.
+
+    The fencing token moves on, so that nothing is promoted by a decision that was made against the old anchor.
+
+    Returns
+    -------
+    int
+        The new fencing token.
+
+    Raises
+    ------
+    ChampionMoved
+        If the token has moved on (or there is no champion).
+    """
+    old = _looked_at(session, expected_token)
+    return _change(session, old, ChangeKind.ANCHORED, old.model.id, model_version_id, actor, reason, None)
+
+
+def _looked_at(session: Session, expected_token: int) -> Reign:
+    reign = champion(session)
+    if reign is None or reign.fencing_token != expected_token:
+        raise _moved()
+    return reign
+
+
+def _change(  # noqa: PLR0917 - a row's worth
+    session: Session,
+    old: Reign,
+    kind: ChangeKind,
+    model_version_id: int,
+    anchor_id: int,
+    actor: str,
+    reason: str,
+    nightly_run_id: int | None,
+) -> int:
+    """Swap under the token and write the row of it, in the caller's transaction."""
+    since = {} if model_version_id == old.model.id else {"since": database_now()}
     row = session.execute(
         update(Champion)
-        .where(Champion.id == 1, Champion.fencing_token == expected_token)
-        .values(model_version_id=model_version_id, fencing_token=expected_token + 1, since=database_now())
+        .where(Champion.id == 1, Champion.fencing_token == old.fencing_token)
+        .values(model_version_id=model_version_id, anchor_id=anchor_id, fencing_token=old.fencing_token + 1, **since)
         .returning(Champion.fencing_token)
         .execution_options(synchronize_session=False)
     ).first()
     if row is None:
-        message = "the champion changed since it was looked at; look again with `lungwatch models list`"
-        raise ChampionMoved(message)
+        raise _moved()
+    session.add(
+        ChampionChange(
+            kind=kind,
+            old_model_version_id=old.model.id,
+            new_model_version_id=model_version_id,
+            fencing_token=row[0],
+            anchor_id=anchor_id,
+            nightly_run_id=nightly_run_id,
+            actor=actor,
+            reason=reason,
+            changed_at=database_now(),
+        )
+    )
+    session.flush()
     return int(row[0])
+
+
+def _moved() -> ChampionMoved:
+    return ChampionMoved("the champion changed since it was looked at; look again with `lungwatch models list`")

@@ -280,11 +280,14 @@ class ExaminedOn(StrEnum):
 
 
 class ChangeKind(StrEnum):
-    """How a model came to be champion."""
+    """What was changed of the champion."""
 
     INSTALLED = "INSTALLED"
+    """There was none before."""
     PROMOTED = "PROMOTED"
     ROLLED_BACK = "ROLLED_BACK"
+    ANCHORED = "ANCHORED"
+    """It stayed; a person named another anchor."""
 
 
 class RescoringState(StrEnum):

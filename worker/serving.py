@@ -119,20 +119,12 @@ def install_starter(settings: Settings, session: Session) -> None:
         If it is missing or not as it was shipped.
     """
     bundle = verify(STARTER, None, trusted_keys(settings))
-    manifest = bundle.manifest
-    row = register(
-        session,
-        NewModel(
-            name=manifest.name,
-            version=manifest.version,
-            origin=ModelOrigin.STARTER,
-            bundle_digest=bundle.digest,
-            location=STARTER_LOCATION,
-            architecture=manifest.architecture,
-            preprocess_digest=manifest.preprocess_digest,
-            threshold=manifest.operating_point.threshold,
-            manifest=manifest.model_dump(mode="json"),
-        ),
+    new = NewModel.of(
+        bundle.manifest.model_dump(mode="json"),
+        origin=ModelOrigin.STARTER,
+        bundle_digest=bundle.digest,
+        location=STARTER_LOCATION,
     )
+    row = register(session, new)
     if install_champion_if_none(session, row.id):
-        log.info("starter_installed", model_version_id=row.id, version=manifest.version)
+        log.info("starter_installed", model_version_id=row.id, version=new.version)

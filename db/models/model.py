@@ -55,7 +55,7 @@ class Champion(Base):
 
 
 class ChampionChange(Base):
-    """One change of the champion: what, by whom, why."""
+    """One change of the champion or its anchor: what, by whom, why."""
 
     __tablename__ = "champion_change"
     __table_args__ = (

@@ -235,7 +235,9 @@ def _champion_change() -> None:
         sa.Column("actor", sa.String(64), nullable=False),
         sa.Column("reason", sa.String(2000), nullable=False),
         sa.Column("changed_at", _MOMENT, nullable=False),
-        sa.CheckConstraint("kind IN ('INSTALLED', 'PROMOTED', 'ROLLED_BACK')", name=op.f("ck_champion_change_kind")),
+        sa.CheckConstraint(
+            "kind IN ('INSTALLED', 'PROMOTED', 'ROLLED_BACK', 'ANCHORED')", name=op.f("ck_champion_change_kind")
+        ),
         sa.ForeignKeyConstraint(
             ["anchor_id"], ["model_version.id"], name=op.f("fk_champion_change_anchor_id_model_version")
         ),
@@ -255,6 +257,12 @@ def _champion_change() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_champion_change")),
         sa.UniqueConstraint("fencing_token", name=op.f("uq_champion_change_fencing_token")),
         comment="Changes of the champion; append-only, held by a trigger.",
+    )
+    # the history of a ledger that is upgraded begins with whoever is champion then
+    op.execute(
+        "INSERT INTO champion_change (kind, new_model_version_id, fencing_token, anchor_id, actor, reason, changed_at) "
+        "SELECT 'INSTALLED', model_version_id, fencing_token, model_version_id, 'lungwatch', "
+        "'champion when the ledger was upgraded to keep a history', since FROM champion"
     )
 
 

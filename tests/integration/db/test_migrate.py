@@ -17,10 +17,12 @@ from core.settings import Settings
 from db import views
 from db.answering import waits
 from db.base import Base, Moment, make_engine, make_sessions
+from db.champion_history import history
 from db.commitments import copies
 from db.migrate import _config, check, comparison_options, upgrade
 from db.models.flag import Flag
 from db.models.receipt import Receipt
+from db.registry import champion
 from tests.factories.rows import ago, entry
 
 
@@ -143,6 +145,33 @@ def test_a_ledger_of_the_first_release_keeps_its_rows(empty: Engine) -> None:
             {"entry": entry(2).name, "sha256": entry(2).sha256},
         )
         assert session.scalar(text("SELECT count(*) FROM flagged_result")) == 1
+
+
+def test_the_champion_of_an_older_ledger_begins_the_history(empty: Engine) -> None:
+    with empty.begin() as connection:
+        command.upgrade(_config(connection), "0001")
+        for name in views.NAMES:
+            connection.execute(text(f"CREATE VIEW {name} AS SELECT 1 AS something"))
+        moment = "2026-01-02 03:04:05.678900+00" if empty.dialect.name == "postgresql" else "2026-01-02 03:04:05.678900"
+        connection.execute(
+            text(
+                "INSERT INTO model_version (id, name, version, origin, bundle_digest, location, architecture, "
+                "preprocess_digest, threshold, manifest, registered_at) VALUES (7, 'starter', '1', 'STARTER', 'a', "
+                "'starter', 'b', 'c', 0.5, '{}', :moment)"
+            ),
+            {"moment": moment},
+        )
+        connection.execute(
+            text("INSERT INTO champion (id, model_version_id, fencing_token, since) VALUES (1, 7, 3, :moment)"),
+            {"moment": moment},
+        )
+    upgrade(empty)
+    with make_sessions(empty).begin() as session:
+        (change,) = history(session)
+        reign = champion(session)
+        assert reign is not None
+        assert (change.kind, change.new_model_version_id, change.fencing_token) == ("INSTALLED", 7, 3)
+        assert (change.changed_at, reign.anchor_id) == (reign.since, 7)
 
 
 def test_there_is_no_way_back_and_it_is_said_what_to_do(engine: Engine) -> None:

@@ -15,7 +15,7 @@ from core.clock import SystemClock
 from core.settings import Settings
 from db.base import make_sessions
 from db.registry import NewModel, champion, install_champion_if_none, promote, register
-from db.vocabulary import ModelOrigin
+from db.vocabulary import ChangeKind, ModelOrigin
 from tests.factories.bundles import make_bundle, make_key, starter, write_public
 from tests.waiting import wait_until
 from worker import serving
@@ -57,26 +57,18 @@ def install(site: Settings, ledger: sessionmaker[Session], version: str) -> Path
     """Write a bundle signed by the site's key, register it and make it champion."""
     directory = site.bundles / f"test-{version}"
     digest = make_bundle(directory, version=version)
-    manifest = starter().manifest
     with ledger.begin() as session:
-        row = register(
-            session,
-            NewModel(
-                name="test",
-                version=version,
-                origin=ModelOrigin.TRAINED,
-                bundle_digest=digest,
-                location=directory.name,
-                architecture=manifest.architecture,
-                preprocess_digest=manifest.preprocess_digest,
-                threshold=manifest.operating_point.threshold,
-                manifest={},
-            ),
+        new = NewModel.of(
+            {**starter().manifest.model_dump(mode="json"), "name": "test", "version": version},
+            origin=ModelOrigin.TRAINED,
+            bundle_digest=digest,
+            location=directory.name,
         )
+        row = register(session, new)
         if not install_champion_if_none(session, row.id):
             reign = champion(session)
             assert reign is not None
-            promote(session, row.id, reign.fencing_token)
+            promote(session, row.id, reign.fencing_token, kind=ChangeKind.PROMOTED, actor="somebody", reason="a test")
     return directory
 
 
