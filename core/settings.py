@@ -317,6 +317,25 @@ class Settings(BaseSettings):
     )
     gate_resamples: int = Field(2000, description="Bootstrap resamples of patients.", ge=200, le=100_000)
 
+    # drift: how far the last weeks may be from the reference, docs/drift.md
+    drift_reference_days: int = Field(
+        56, description="Days of the first reference, set by itself once they are on record.", ge=7, le=366
+    )
+    drift_recent_days: int = Field(28, description="Days that are held against the reference.", ge=1, le=366)
+    drift_psi_notice: float = Field(0.1, description="Population stability index that is told.", gt=0, le=10)
+    drift_psi_strong: float = Field(0.25, description="And that is strong drift.", gt=0, le=10)
+    drift_rate_notice: float = Field(
+        0.2, description="Change of a share that is told, as Cohen's h: 10 to 17 %, say.", gt=0, le=3
+    )
+    drift_rate_strong: float = Field(0.5, description="And that is strong drift: 10 to 29 %.", gt=0, le=3)
+    drift_chance: float = Field(
+        0.01, description="Probability that chance alone raises anything in one look, at most.", gt=0, le=0.5
+    )
+    drift_masters: int = Field(
+        300, description="Master images of each period whose grey levels are measured.", ge=1, le=100_000
+    )
+    drift_blocks: bool = Field(default=True, description="Promote nothing while drift is strong; false only tells it.")
+
     # retention
     retention_stored_days: int | None = Field(
         None,
