@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from bundle.manifest import Interval, Manifest
+from bundle.manifest import Manifest
 from training.bundling.card_figures import FIGURES
+from training.examination.words import cell
 
 _FIGURES: Final = {
     "auc": "AUC",
@@ -120,9 +121,9 @@ def _operating_point(manifest: Manifest) -> list[str]:
         "",
         (
             f"Score at or above {point.threshold:.6g} is SUSPECTED: the {point.chosen_how}. On those "
-            f"{point.images} images of {point.patients} patients: sensitivity {_cell(point.sensitivity)} "
+            f"{point.images} images of {point.patients} patients: sensitivity {cell(point.sensitivity)} "
             f"(lower bound {point.sensitivity_lower_bound:.3f}), "
-            f"at the cost of a specificity of {_cell(point.specificity)}."
+            f"at the cost of a specificity of {cell(point.specificity)}."
         ),
         (
             f"Scores from {band.low:.6g} up to {band.high:.6g} are flagged UNCERTAIN, "
@@ -132,7 +133,7 @@ def _operating_point(manifest: Manifest) -> list[str]:
     ]
     if manifest.predictive_values:
         rows = [
-            (f"{values.prevalence:.0%}", part, _cell(values.ppv), _cell(values.npv))
+            (f"{values.prevalence:.0%}", part, cell(values.ppv), cell(values.npv))
             for part, found in manifest.predictive_values.items()
             for values in found
         ]
@@ -150,7 +151,7 @@ def _operating_point(manifest: Manifest) -> list[str]:
 
 def _figures(manifest: Manifest) -> list[str]:
     rows = [
-        (title, *(_cell(found.get(name)) for found in manifest.metrics.values()))
+        (title, *(cell(found.get(name)) for found in manifest.metrics.values()))
         for name, title in _FIGURES.items()
         if any(name in found for found in manifest.metrics.values())
     ]
@@ -201,7 +202,7 @@ def _subgroups(manifest: Manifest) -> list[str]:
             group.normal,
             group.pneumonia,
             group.patients,
-            *(_cell(group.metrics.get(figure)) for figure in _OF_SUBGROUPS),
+            *(cell(group.metrics.get(figure)) for figure in _OF_SUBGROUPS),
         )
         for name, group in groups.items()
     ]
@@ -243,7 +244,7 @@ def _failures(manifest: Manifest) -> list[str]:
             worst = min(((value, called, found) for value, called, found in known if value is not None), default=None)
             if worst is not None:
                 lines.append(
-                    f"- Lowest {name} of a subgroup of the {part} patients: {_plain(worst[1])}, {_cell(worst[2])}."
+                    f"- Lowest {name} of a subgroup of the {part} patients: {_plain(worst[1])}, {cell(worst[2])}."
                 )
     return ["## Known failures", "", *lines, ""]
 
@@ -263,7 +264,7 @@ def _unfamiliarity(manifest: Manifest) -> list[str]:
     found = manifest.familiarity
     if found is None:
         return []
-    alarms = "; ".join(f"{split} {_cell(interval)}" for split, interval in found.false_alarms.items())
+    alarms = "; ".join(f"{split} {cell(interval)}" for split, interval in found.false_alarms.items())
     lines = [
         "## Unfamiliar images",
         "",
@@ -288,11 +289,3 @@ def _unfamiliarity(manifest: Manifest) -> list[str]:
         f"Not reliably noticed (under {_NOTICED:.0%}): {', '.join(missed) or 'none of these'}.",
         "",
     ]
-
-
-def _cell(interval: Interval | None) -> str:
-    if interval is None or interval.value is None:
-        return "not defined"
-    if interval.low is None or interval.high is None:
-        return f"{interval.value:.3f}"
-    return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"

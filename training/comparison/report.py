@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from bundle.manifest import Interval
 from training.comparison import plots
 from training.comparison.contenders import NOTEBOOK, Contender
 from training.comparison.judging import Division, Judgement, View
 from training.comparison.protocols import Protocol
 from training.comparison.record import Result
 from training.comparison.runner import Fits
+from training.examination.words import cell
+from training.pages import document, drawing
 
 # in the order of the table
 _COLUMNS: Final = {
@@ -121,15 +121,6 @@ def _seconds(results: Sequence[Result]) -> float:
     return sum(result.seconds for result in results) / len(results) + max(
         result.preparation_seconds for result in results
     )
-
-
-def cell(interval: Interval | None) -> str:
-    """Return a figure with its interval, as the tables show it."""
-    if interval is None or interval.value is None:
-        return "not defined"
-    if interval.low is None or interval.high is None:
-        return f"{interval.value:.3f}"
-    return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 
 
 def _table(comparison: Comparison) -> list[list[str]]:
@@ -249,20 +240,17 @@ def page(comparison: Comparison) -> str:
     if order.protocol is Protocol.SEED:
         body += ["<h2>Beside the notebook</h2>", _html_table(_notebook_table(comparison))]
     named = [(one.name.value, judgement) for one, _, judgement in comparison.parts]
-    body += ["<h2>All models</h2>", _image(plots.ranking(named), "ROC and precision-recall curves of all models")]
+    body += ["<h2>All models</h2>", drawing(plots.ranking(named), "ROC and precision-recall curves of all models")]
     for one, results, judgement in comparison.parts:
         name = one.name.value
         body.append(f"<h2>{html.escape(name)}</h2>")
-        body.append(_image(plots.curves([result.points for result in results]), f"accuracy and loss of {name}"))
-        body.append(_image(plots.confusions(judgement), f"confusion matrices of {name}"))
-        body.append(_image(plots.calibration(judgement), f"calibration of {name}"))
+        body.append(drawing(plots.curves([result.points for result in results]), f"accuracy and loss of {name}"))
+        body.append(drawing(plots.confusions(judgement), f"confusion matrices of {name}"))
+        body.append(drawing(plots.calibration(judgement), f"calibration of {name}"))
         layers = [["layer", "output", "parameters"]]
         layers += [[layer.kind, layer.shape, f"{layer.parameters:,}"] for layer in results[0].layers]
         body.append(f"<details><summary>Layers</summary>{_html_table(layers)}</details>")
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
-    )
+    return document(title, body, _STYLE)
 
 
 def _html_table(rows: Sequence[Sequence[str]]) -> str:
@@ -277,7 +265,3 @@ def _html_cell(text: str) -> str:
     if not bracket or " to " not in interval:
         return html.escape(text)
     return f"{html.escape(value)}<br><small>{html.escape(interval.rstrip(')'))}</small>"
-
-
-def _image(svg: bytes, words: str) -> str:
-    return f'<img alt="{html.escape(words)}" src="data:image/svg+xml;base64,{base64.b64encode(svg).decode()}">'

@@ -26,6 +26,7 @@ from training.exploration.problems import (
     of_assignment,
     of_images,
 )
+from training.pages import thumbnail
 
 # side of a sample's picture, pixels
 SAMPLE_SIDE: Final = 160
@@ -219,14 +220,12 @@ def _choose(items: Sequence[Item], count: int) -> frozenset[Item]:
 
 
 def _show(master: NDArray[np.uint16], spec: PreprocessSpec) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    grey = Image.fromarray((master >> 8).astype(np.uint8))
-    grey.thumbnail((SAMPLE_SIDE, SAMPLE_SIDE))
     plane = spec.apply(master)[:, :, 0]
     # "unit" planes keep their exposure; standardised ones have no black and white of their own
     low, high = (0.0, 1.0) if spec.scale == "unit" else (float(plane.min()), float(plane.max()))
     eight_bit = np.rint((plane - low) / max(high - low, 1e-6) * 255).clip(0, 255).astype(np.uint8)
     after = Image.fromarray(eight_bit).resize((SAMPLE_SIDE, SAMPLE_SIDE), Image.Resampling.NEAREST)
-    return np.asarray(grey), np.asarray(after)
+    return thumbnail(master, SAMPLE_SIDE), np.asarray(after)
 
 
 def _patients(items: Sequence[Item]) -> Patients:

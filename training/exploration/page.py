@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from training.datasets.dataset import LABELS
 from training.exploration.charts import COLOURS, bars, histogram, steps
 from training.exploration.explore import SAMPLE_SIDE, Exploration, Sample
 from training.exploration.facts import LEVELS, MEASURES
 from training.exploration.problems import HARMLESS, Problem
+from training.pages import STYLE, document, photograph, table
 
-_QUALITY: Final = 80
 _MOST_PATHS: Final = 40
 # above this a measure that knows nothing of lungs sorts the classes as well as many a network
 _GIVES_AWAY: Final = 0.8
-_STYLE: Final = f"""
-:root {{ color-scheme: light dark; }}
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
-h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.15rem; margin-top: 2.2rem; }}
-table {{ border-collapse: collapse; margin: .6rem 0; }}
-th, td {{ text-align: left; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #8884; vertical-align: top; }}
-td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
-.charts {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: .8rem; }}
-figure {{ margin: 0; }} svg {{ width: 100%; }} svg text {{ font-size: 11px; fill: currentColor; }}
-figcaption, .note {{ font-size: .85rem; opacity: .85; }}
+_STYLE: Final = f"""{STYLE}
+svg {{ width: 100%; }} svg text {{ font-size: 11px; fill: currentColor; }}
 .samples {{ display: flex; flex-wrap: wrap; gap: .6rem; }}
 .pair {{ display: flex; gap: 2px; align-items: flex-start; background: #000; }}
 .pair img {{ width: {SAMPLE_SIDE}px; height: {SAMPLE_SIDE}px; object-fit: contain; }}
 .key b {{ padding: 0 .5rem; }}
 .bad {{ border-left: 4px solid #c0504d; padding-left: .7rem; }}
 .mild {{ border-left: 4px solid #bbb; padding-left: .7rem; }}
-summary {{ cursor: pointer; }} code {{ font-size: .85em; overflow-wrap: anywhere; }}
 """
 
 
@@ -56,7 +41,7 @@ def page(found: Exploration, model: str) -> str:
         "<h2>What is wrong</h2>",
         _problems(found.problems),
         "<h2>Images by split</h2>",
-        _table(("split", *LABELS), ((split, *counts.values()) for split, counts in found.counts.items())),
+        table(("split", *LABELS), ((split, *counts.values()) for split, counts in found.counts.items())),
         _subgroups(found),
         "<h2>Patients</h2>",
         _patients(found),
@@ -69,13 +54,7 @@ def page(found: Exploration, model: str) -> str:
         f"<h2>Samples before and after the preprocessing of {escape(model)}</h2>",
         "".join(_samples(label, found.samples) for label in LABELS),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(found.name)}</title><style>{_STYLE}</style></head><body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
+    return document(found.name, parts, _STYLE)
 
 
 def _summary(found: Exploration) -> str:
@@ -105,12 +84,12 @@ def _problems(problems: Sequence[Problem]) -> str:
 
 
 def _subgroups(found: Exploration) -> str:
-    return _table(("subgroup", "images"), found.subgroups.items()) if found.subgroups else ""
+    return table(("subgroup", "images"), found.subgroups.items()) if found.subgroups else ""
 
 
 def _patients(found: Exploration) -> str:
     patients = found.patients
-    uses = _table(
+    uses = table(
         ("use, by a keyed hash of the patient", *LABELS, "patients"),
         ((use, *counts.values(), found.use_patients.get(use, "")) for use, counts in found.uses.items()),
     )
@@ -136,7 +115,7 @@ def _separations(found: Exploration) -> str:
         )
     rows = ((titles[name], f"{area:.3f}") for name, area in ordered)
     note = '<p class="note">AUC of each measure alone: 0.5 tells nothing, 1 separates the classes completely.</p>'
-    return warning + _table(("measure", "AUC"), rows) + note
+    return warning + table(("measure", "AUC"), rows) + note
 
 
 def _key() -> str:
@@ -161,35 +140,15 @@ def _spreads(found: Exploration) -> str:
         for name, by_label in found.spreads.items()
         for label, some in by_label.items()
     )
-    return _table(("measure", "class", "least", "5 %", "median", "95 %", "largest"), rows)
+    return table(("measure", "class", "least", "5 %", "median", "95 %", "largest"), rows)
 
 
 def _samples(label: str, samples: Sequence[Sample]) -> str:
     shown = "".join(
-        f'<figure><div class="pair">{_image(sample.before)}{_image(sample.after)}</div>'
+        f'<figure><div class="pair">{photograph(sample.before, "")}{photograph(sample.after, "")}</div>'
         f"<figcaption>{escape(sample.item.subgroup or '')} {sample.facts.columns} x {sample.facts.rows}</figcaption>"
         "</figure>"
         for sample in samples
         if sample.item.label == label
     )
     return f'<h3>{label}</h3><div class="samples">{shown}</div>' if shown else ""
-
-
-def _image(pixels: NDArray[np.uint8]) -> str:
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "JPEG", quality=_QUALITY)
-    encoded = base64.b64encode(content.getvalue()).decode("ascii")
-    return f'<img alt="" src="data:image/jpeg;base64,{encoded}">'
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    head = "".join(f"<th{_numeric(place)}>{escape(column)}</th>" for place, column in enumerate(columns))
-    body = "".join(
-        "<tr>" + "".join(f"<td{_numeric(place)}>{escape(str(cell))}</td>" for place, cell in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _numeric(place: int) -> str:
-    return ' class="n"' if place else ""
