@@ -336,6 +336,29 @@ class Settings(BaseSettings):
     )
     drift_blocks: bool = Field(default=True, description="Promote nothing while drift is strong; false only tells it.")
 
+    # re-scoring and shadow: docs/rescoring.md
+    rescore_days: float = Field(
+        0.0,
+        description="Days back from which a new champion scores studies again that nobody has reviewed; 0: none.",
+        ge=0,
+        le=36_500,
+    )
+    shadow_days: float = Field(
+        0.0,
+        description="Days that a challenger scores live studies unseen before it may be promoted; 0: none.",
+        ge=0,
+        le=366,
+    )
+    shadow_images: int = Field(
+        200, description="Live images that it and the champion must both have scored by then.", ge=1, le=1_000_000
+    )
+    shadow_suspected_margin: float = Field(
+        0.1, description="Most by which its share of SUSPECTED may differ from the champion's.", gt=0, le=1
+    )
+    shadow_no_result_margin: float = Field(
+        0.02, description="Most by which its share of NO_RESULT may exceed the champion's.", gt=0, le=1
+    )
+
     # retention
     retention_stored_days: int | None = Field(
         None,

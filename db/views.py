@@ -77,12 +77,13 @@ _UNJUDGED: Final = f"""(r.state = 'QUARANTINED' AND NOT EXISTS (
             SELECT 1 FROM image elsewhere WHERE elsewhere.id = r.image_id AND elsewhere.study_id <> r.study_id))"""  # noqa: S608 - constants
 
 # The prediction in force of the image that decided: of each image the newest for its present revision
-# (a header revision keeps the one it inherits), of those the highest probability.
+# (a header revision keeps the one it inherits; what re-scoring said beside it is passed over), of those the highest
+# probability.
 _DECIDING: Final = """FROM image i JOIN prediction p ON p.image_id = i.id
         WHERE i.study_id = s.id AND i.outcome = {shown} AND p.image_revision <= i.revision
-        AND NOT EXISTS (
+        AND NOT p.beside AND NOT EXISTS (
             SELECT 1 FROM prediction newer
-            WHERE newer.image_id = i.id AND newer.image_revision <= i.revision
+            WHERE newer.image_id = i.id AND newer.image_revision <= i.revision AND NOT newer.beside
             AND (newer.image_revision > p.image_revision
                  OR (newer.image_revision = p.image_revision AND newer.id > p.id)))
         ORDER BY p.probability DESC NULLS LAST, p.id LIMIT 1"""

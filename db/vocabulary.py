@@ -296,3 +296,20 @@ class RescoringState(StrEnum):
     WAITING = "WAITING"
     DONE = "DONE"
     SKIPPED = "SKIPPED"
+
+
+class Unscored(StrEnum):
+    """Why an image that waited to be scored again was not."""
+
+    SUPERSEDED = "SUPERSEDED"
+    """The model it waited for is no longer champion."""
+    REVIEWED = "REVIEWED"
+    """A reader has judged the study as it stands."""
+    NOT_IN_FORCE = "NOT_IN_FORCE"
+    """The image is out of scope now, or has no pixels that were classified."""
+    SCORED = "SCORED"
+    """The model has judged the image as it stands, when it was received."""
+    PIXELS_GONE = "PIXELS_GONE"
+    """The master was removed or is damaged."""
+    GAVE_UP = "GAVE_UP"
+    """Started as often as an image may be."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, Text, Words, vocabulary_check
@@ -49,6 +49,11 @@ class Prediction(Base):
     )
     heat: Mapped[list[list[float]] | None] = mapped_column(
         JSON(none_as_null=True), comment="The model's class activation map, for heatmaps; rows of places."
+    )
+    beside: Mapped[bool] = mapped_column(
+        default=False,
+        server_default=false(),
+        comment="Said by re-scoring, and not in force: an earlier one, which it does not outdo, is what shows.",
     )
     runtime: Mapped[str] = mapped_column(Text(32))
     code_version: Mapped[str] = mapped_column(Text(32))

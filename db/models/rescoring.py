@@ -8,7 +8,7 @@ from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, Text, Words, vocabulary_check
-from db.vocabulary import Outcome, RescoringState
+from db.vocabulary import Outcome, RescoringState, Unscored
 
 
 class ShadowPrediction(Base):
@@ -37,8 +37,11 @@ class Rescoring(Base):
     __table_args__ = (
         UniqueConstraint("model_version_id", "image_id"),
         vocabulary_check("state", RescoringState),
+        vocabulary_check("reason", Unscored),
         Index(
             "ix_rescoring_waiting",
+            "model_version_id",
+            "attempts",
             "id",
             sqlite_where=text("state = 'WAITING'"),
             postgresql_where=text("state = 'WAITING'"),
@@ -50,7 +53,7 @@ class Rescoring(Base):
     model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
     state: Mapped[RescoringState] = mapped_column(Words(RescoringState))
-    reason: Mapped[str | None] = mapped_column(Text(64), comment="Coded: why it was not scored again.")
+    reason: Mapped[Unscored | None] = mapped_column(Words(Unscored), comment="Coded: why it was not scored again.")
     token: Mapped[str | None] = mapped_column(Text(32), comment="Who holds it.")
     lease_until: Mapped[datetime | None] = mapped_column(comment="By the database's clock.")
     attempts: Mapped[int] = mapped_column(default=0)

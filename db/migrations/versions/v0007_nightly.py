@@ -1,6 +1,7 @@
 """What the nightly job keeps: snapshots, runs, examinations, changes of the champion, and what is scored besides.
 
-Compatible with the release still running: it knows none of the new tables, and the new column may be empty.
+Compatible with the release still running: it knows none of the new tables, and of the new columns one may be
+empty and the other has a default.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ branch_labels = None
 depends_on = None
 
 # `db.views.digest()` of the views this schema serves
-VIEWS = "20cfc564c0ad3d55cc511d4efbe5dac950d4a8d8b18c2308d3cd9269a2d97fc3"
+VIEWS = "21e9c0e1fcafb30e544da41f2c4362a12e82a3f7187cc87c2609d5a2deb7a68c"
 
 _MOMENT: Final = sa.DateTime(timezone=True)
 # a later migration that makes one of these anew on SQLite takes its triggers away, and must put them back
@@ -47,6 +48,7 @@ def upgrade() -> None:
     _shadow_prediction()
     _rescoring()
     _anchor()
+    _beside()
     _refuse_changes()
 
 
@@ -302,12 +304,16 @@ def _rescoring() -> None:
         sa.Column("model_version_id", sa.Integer(), nullable=False),
         sa.Column("image_id", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(32), nullable=False),
-        sa.Column("reason", sa.String(64), nullable=True, comment="Coded: why it was not scored again."),
+        sa.Column("reason", sa.String(32), nullable=True, comment="Coded: why it was not scored again."),
         sa.Column("token", sa.String(32), nullable=True, comment="Who holds it."),
         sa.Column("lease_until", _MOMENT, nullable=True, comment="By the database's clock."),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("queued_at", _MOMENT, nullable=False),
         sa.Column("finished_at", _MOMENT, nullable=True),
+        sa.CheckConstraint(
+            "reason IN ('SUPERSEDED', 'REVIEWED', 'NOT_IN_FORCE', 'SCORED', 'PIXELS_GONE', 'GAVE_UP')",
+            name=op.f("ck_rescoring_reason"),
+        ),
         sa.CheckConstraint("state IN ('WAITING', 'DONE', 'SKIPPED')", name=op.f("ck_rescoring_state")),
         sa.ForeignKeyConstraint(["image_id"], ["image.id"], name=op.f("fk_rescoring_image_id_image")),
         sa.ForeignKeyConstraint(
@@ -320,7 +326,7 @@ def _rescoring() -> None:
     op.create_index(
         "ix_rescoring_waiting",
         "rescoring",
-        ["id"],
+        ["model_version_id", "attempts", "id"],
         unique=False,
         sqlite_where=sa.text("state = 'WAITING'"),
         postgresql_where=sa.text("state = 'WAITING'"),
@@ -342,6 +348,19 @@ def _anchor() -> None:
             "ALTER TABLE champion ADD COLUMN anchor_id INTEGER "
             "CONSTRAINT fk_champion_anchor_id_model_version REFERENCES model_version (id)"
         )
+
+
+def _beside() -> None:
+    op.add_column(
+        "prediction",
+        sa.Column(
+            "beside",
+            sa.Boolean(),
+            server_default=sa.false(),
+            nullable=False,
+            comment="Said by re-scoring, and not in force: an earlier one, which it does not outdo, is what shows.",
+        ),
+    )
 
 
 def _refuse_changes() -> None:
