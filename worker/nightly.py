@@ -58,6 +58,6 @@ class Nights:
             if is_over(session, night):
                 return False
         # a session of its own: what ends this worker does not end the night
-        self._process = subprocess.Popen(COMMAND, stdin=subprocess.DEVNULL, start_new_session=True)
+        self._process = subprocess.Popen(COMMAND, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
         log.info("night_started", night=night.isoformat(), pid=self._process.pid)
         return True

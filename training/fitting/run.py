@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from core.files import make_directories, write_durably
 from training.errors import FitFailed
 from training.fitting.averaging import Average
 from training.fitting.weights import save_weights
+
+PROGRESS: Final = "progress.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,14 @@ class Epoch:
     watch_accuracy: float
     seconds: float
     learning_rate: float | None = None
+
+
+def recorded(folder: Path) -> tuple[Epoch, ...]:
+    """Return the epochs that a working folder tells of; none where it is not there or damaged."""
+    try:
+        return tuple(Epoch(**epoch) for epoch in json.loads((folder / PROGRESS).read_text())["epochs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ class Run:
         FitFailed
             If it belongs to another recipe or other data, or cannot be read.
         """
-        progress = folder / "progress.json"
+        progress = folder / PROGRESS
         if not progress.exists():
             make_directories(folder)
             run = cls(folder, ())
@@ -134,7 +144,7 @@ class Run:
 
     def _write(self, fingerprint: str) -> None:
         state = {"fingerprint": fingerprint, "epochs": [asdict(epoch) for epoch in self.epochs]}
-        progress = self.folder / "progress.json"
+        progress = self.folder / PROGRESS
         try:
             write_durably(progress, json.dumps(state, indent=1).encode())
         except OSError as error:

@@ -15,12 +15,14 @@ from bundle.manifest import WEIGHTS
 from bundle.signing import trusted_keys
 from bundle.store import verify
 from core import failpoints
+from core.files import make_directories, write_durably
 from core.settings import Settings
 from db.models.model import ModelVersion
 from db.vocabulary import NightKind
 from training.bundling.build import Order, Parent, Source, build_from
 from training.datasets.collection import ATTRIBUTION
 from training.fitting.recipe import HardenedRecipe
+from training.fitting.run import PROGRESS
 from training.nightly.keeping import Keeper
 from training.nightly.promotion import admit
 from training.nightly.snapshot.manifest import Manifest, path_of
@@ -81,15 +83,29 @@ def train(
         build_from(order, source, tonight.key, tonight.now, keeper)
         failpoints.reach("nightly.bundle_written")
     challenger = admit(settings, tonight.sessions, location)
+    _keep_epochs(order.partial, tonight.folder)
     shutil.rmtree(order.partial, ignore_errors=True)
     return challenger
+
+
+def partial(bundles: Path, work: str) -> Path:
+    """Return where a fit that is broken off lies."""
+    return bundles / f"{folder(work)}.partial"
+
+
+def _keep_epochs(work: Path, night: Path) -> None:
+    """Keep what the epochs came to beside the report; the weights of all but the last are gone."""
+    progress = work / PROGRESS
+    if progress.exists():
+        make_directories(night)
+        write_durably(night / PROGRESS, progress.read_bytes())
 
 
 def clear_away(settings: Settings, keep: str | None) -> None:
     """Remove what broken off fits of other nights left."""
     if settings.bundles.is_dir():
         for left in settings.bundles.glob(f"{NAME}-*.partial"):
-            if keep is None or left.name != f"{folder(keep)}.partial":
+            if keep is None or left != partial(settings.bundles, keep):
                 shutil.rmtree(left, ignore_errors=True)
 
 

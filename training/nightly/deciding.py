@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from sqlalchemy.orm import Session
 
-from db.models.model import ModelVersion
 from db.models.learning import NightlyRun
+from db.models.model import ModelVersion
 from training.nightly.ancestry import ancestry
 from training.nightly.examining import Asked, canaries
 from training.nightly.gate.decide import decide

@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +152,7 @@ def note(
 
 def keep(folder: Path, pictures: Pictures, asked: Mapping[Role, Asked]) -> None:
     """Write the answers beside the report, so that every figure can be made again; no patient is in it."""
-    arrays = {"numbers": _numbers(pictures.items), "labels": labels_of(pictures.items)}
+    arrays: dict[str, NDArray[Any]] = {"numbers": _numbers(pictures.items), "labels": labels_of(pictures.items)}
     for role, one in asked.items():
         arrays |= {f"{role}_scores": one.answers.scores, f"{role}_probabilities": one.answers.probabilities}
     stream = io.BytesIO()

@@ -54,20 +54,11 @@ def choose(night: date, standing: Standing, minimum: int, scratch_weekday: int |
     scratch_weekday : int or None
         0 is Monday.
     """
-    if not standing.frozen_test:
-        return Plan(
-            NightKind.EVALUATE,
-            "there is no frozen test set to examine a challenger on: `lungwatch testset freeze` makes one",
-        )
-    if standing.in_shadow:
-        return Plan(NightKind.EVALUATE, "a challenger scores in the shadow; another is trained when that is over")
+    why_not = _why_not(standing, minimum)
+    if why_not is not None:
+        return Plan(NightKind.EVALUATE, why_not)
     if standing.goes_on is not None:
         return Plan(standing.goes_on, "the fit of the night before goes on")
-    if standing.new_labels < minimum:
-        return Plan(
-            NightKind.EVALUATE,
-            f"{standing.new_labels} new labels since the last challenger; {minimum} are wanted to train one",
-        )
     if night.weekday() == scratch_weekday:
         return Plan(NightKind.FROM_SCRATCH, f"{standing.new_labels} new labels, and it is the weekday for it")
     if not standing.same_architecture:
@@ -75,3 +66,14 @@ def choose(night: date, standing: Standing, minimum: int, scratch_weekday: int |
             NightKind.FROM_SCRATCH, f"{standing.new_labels} new labels; the champion is another kind of network"
         )
     return Plan(NightKind.FINE_TUNE, f"{standing.new_labels} new labels since the last challenger")
+
+
+def _why_not(standing: Standing, minimum: int) -> str | None:
+    """Say why nothing is trained tonight."""
+    if not standing.frozen_test:
+        return "there is no frozen test set to examine a challenger on: `lungwatch testset freeze` makes one"
+    if standing.in_shadow:
+        return "a challenger scores in the shadow; another is trained when that is over"
+    if standing.goes_on is None and standing.new_labels < minimum:
+        return f"{standing.new_labels} new labels since the last challenger; {minimum} are wanted to train one"
+    return None

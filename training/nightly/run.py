@@ -41,8 +41,8 @@ from training.errors import FitFailed
 from training.labels.derive import derive, digests, patient_key
 from training.nightly import challenger, plan, shadow, telling
 from training.nightly.deciding import judge
-from training.nightly.drift.drift import Drift
 from training.nightly.drift.look import look
+from training.nightly.drift.result import Drift
 from training.nightly.examining import Asked, Pictures, ask_all, keep, note
 from training.nightly.gate.decision import Decision, Verdict
 from training.nightly.keeping import LEASE_SECONDS, Keeper
@@ -234,7 +234,7 @@ def _drift(night: UnderWay) -> Drift:
         stored = night.row().drift
         if stored is not None:
             return Drift.model_validate(stored)
-        found = look(night.tonight.settings, night.tonight.readers, night.tonight.night)
+        found = look(night.tonight.settings, night.tonight.readers, night.tonight.now.date())
         night.note(drift=found.model_dump(mode="json", exclude_none=True))
         return found
 

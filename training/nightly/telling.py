@@ -12,7 +12,7 @@ from core.settings import Settings
 from db.models.learning import Snapshot, TestSet
 from db.vocabulary import ExaminedOn, ImageClass, LabelOrigin, NightStep, Side
 from imaging.master import load_master
-from training.fitting.run import Epoch, Run
+from training.fitting.run import Epoch, recorded
 from training.nightly import challenger
 from training.nightly.drift.result import Drift
 from training.nightly.gate.decision import Decision
@@ -122,8 +122,8 @@ def _drift(drift: Drift) -> DriftShown:
             name=measure.name,
             level=measure.level.value,
             words=measure.words,
-            edges=measure.edges,
-            categories=measure.categories,
+            edges=measure.edges or (),
+            categories=measure.categories or (),
             reference=measure.reference_shares,
             recent=measure.recent_shares,
         )
@@ -136,9 +136,8 @@ def _epochs(night: UnderWay, work: str | None) -> tuple[Epoch, ...]:
     """Return what the fit's epochs came to, also of one that is not finished."""
     if work is None:
         return ()
-    return Run.told(night.tonight.folder) or Run.told(
-        night.tonight.settings.bundles / f"{challenger.folder(work)}.partial"
-    )
+    bundles = night.tonight.settings.bundles
+    return recorded(night.tonight.folder) or recorded(challenger.partial(bundles, work))
 
 
 def _disagreements(night: UnderWay) -> list[Disagreement]:

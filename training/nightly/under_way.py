@@ -78,7 +78,7 @@ class UnderWay:
         return take.read(self.tonight.settings, digest)
 
     def swapped(self) -> bool:
-        """Whether this night has changed the champion already: of a night that was killed after it, nobody else knows."""
+        """Whether this night has changed the champion already: nobody else knows of one that was killed after it."""
         with self.tonight.readers() as session:
             query = select(exists().where(ChampionChange.nightly_run_id == self.held.run_id))
             return bool(session.scalar(query))

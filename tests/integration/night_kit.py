@@ -1,0 +1,160 @@
+"""A site that nights run on: a ledger with labelled pictures of drawn chests, a champion, and a clock set by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.orm import Session, sessionmaker
+
+from bundle.architectures.table import ARCHITECTURES
+from core.settings import Settings
+from db.datasets import Entry, NewDataSet
+from db.datasets import record as import_data
+from db.registry import install_champion_if_none
+from db.vocabulary import DataLayout, ImageClass, NightKind, Use
+from imaging.master import save_master
+from tests.factories.bundles import make_key, write_private
+from tests.factories.chests import drawn
+from tests.factories.networks import tiny
+from tests.factories.rows import digest
+from training.bundling.build import Order, Source, build_from
+from training.fitting.recipe import HardenedRecipe, Stage
+from training.fitting.run import Epoch
+from training.nightly.promotion import admit
+from training.nightly.run import run
+from training.nightly.snapshot.material import material
+from training.nightly.snapshot.take import take
+from training.nightly.tonight import Recipes, Tonight
+from training.nightly.under_way import Ending
+
+ILL, WELL = ImageClass.PNEUMONIA, ImageClass.NORMAL
+KEY: Ed25519PrivateKey = make_key(7)
+FIRST = date(2027, 3, 1)
+
+# far wider than a hospital's: a hundred drawn chests must be able to show something within a test
+LENIENT: Mapping[str, object] = {
+    "gate_sensitivity_margin": 0.2,
+    "gate_specificity_margin": 0.2,
+    "gate_auc_margin": 0.2,
+    "gate_log_loss_margin": 1.0,
+    "gate_slope_low": 0.01,
+    "gate_slope_high": 10.0,
+    "gate_subgroup_images": 1000,
+    "gate_alpha_a_year": 0.5,
+    "gate_exams_a_year": 13,
+    "gate_resamples": 300,
+    "nightly_sensitivity": 0.5,
+    "nightly_minimum_labels": 20,
+    "nightly_scratch_weekday": "",
+}
+
+
+def recipes(epochs: int = 6, seed: int = 1) -> Recipes:
+    """Return recipes that take seconds; the network is `tiny`."""
+    whole = HardenedRecipe(
+        "tiny", (Stage(32, epochs),), batch_size=16, learning_rate=2e-2, averaging=0.9, hollow=0.0, seed=seed
+    )
+    fine = HardenedRecipe(
+        "tiny", (Stage(32, epochs // 2),), batch_size=16, learning_rate=5e-3, averaging=0.9, hollow=0.0, seed=seed
+    )
+    return {NightKind.FROM_SCRATCH: whole, NightKind.FINE_TUNE: fine}
+
+
+@dataclass
+class NightClock:
+    """The machine's time as the test sets it; what is waited for does not pass."""
+
+    moment: datetime
+    seconds: float = 0.0
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class Quiet:
+    """Hears of a fit and says nothing."""
+
+    def stage(self, name: str, total: int) -> object:
+        del name, total
+        return lambda: None
+
+    def epoch(self, epoch: Epoch) -> None:
+        del epoch
+
+
+@dataclass
+class NightSite:
+    """One installation by night."""
+
+    settings: Settings
+    sessions: sessionmaker[Session]
+    readers: sessionmaker[Session]
+    seeds: int = 0
+    rows: list[tuple[str, ImageClass, Use, str]] = field(default_factory=list)
+
+    def tonight(self, night: date, **changes: object) -> Tonight:
+        clock = NightClock(datetime(night.year, night.month, night.day, 2, tzinfo=UTC))
+        given: dict[str, object] = {"clock": clock, "recipes": recipes(seed=night.toordinal()), **changes}
+        return Tonight(night, self.settings, self.sessions, self.readers, KEY, **given)  # type: ignore[arg-type]
+
+    def run(self, number: int, **changes: object) -> Ending | None:
+        """Run the night so many days after the first."""
+        return run(self.tonight(FIRST + timedelta(days=number), **changes))
+
+    def arrive(self, ill: int, well: int, use: Use, *, mislabelled: float = 0.0, name: str | None = None) -> None:
+        """Let pictures of new patients come with a data set, some of them with the other label."""
+        rng = np.random.default_rng([self.seeds, 5])
+        entries = []
+        for label in [ILL] * ill + [WELL] * well:
+            self.seeds += 1
+            said = label
+            if rng.random() < mislabelled:
+                said = WELL if label is ILL else ILL
+            master = save_master(self.settings.masters, drawn(label, self.seeds))
+            patient = digest(f"patient {self.seeds}")[:16]
+            key = f"{said}/{self.seeds}"
+            entries.append(Entry(key, digest(self.seeds), master, patient, said, None, None, use))
+        named = name or f"delivery {self.seeds}"
+        with self.sessions.begin() as session:
+            import_data(session, NewDataSet(named, digest((named, self.seeds)), DataLayout.TABLE, "drawn"), entries)
+
+    def crown(self, epochs: int = 1, seed: int = 3, version: str = "0") -> int:
+        """Fit a first champion on what is there, and install it."""
+        _, manifest = take(self.settings, self.sessions)
+        found = material(self.settings, manifest)
+        location = f"first-{version}"
+        order = Order(
+            recipes(epochs, seed)[NightKind.FROM_SCRATCH],
+            self.settings.data_dir,
+            self.settings.bundles / location,
+            "first",
+            version,
+            self.settings.nightly_sensitivity,
+        )
+        source = Source(found.dataset, found.assignment, "first", "drawn", str)
+        build_from(order, source, KEY, datetime(2027, 2, 1, tzinfo=UTC), Quiet())  # type: ignore[arg-type]
+        model = admit(self.settings, self.sessions, location)
+        with self.sessions.begin() as session:
+            install_champion_if_none(session, model)
+        return model
+
+
+def prepare(settings: Settings) -> None:
+    """Let the process know the small network, and the settings' signing key be there."""
+    ARCHITECTURES["tiny"] = tiny
+    if settings.signing_key_file is not None and not settings.signing_key_file.exists():
+        write_private(KEY, settings.signing_key_file)
+
+
+def freeze(site: NightSite, reason: str = "first") -> None:
+    """Freeze the test set as `lungwatch testset freeze` does."""
+    from training.nightly.snapshot.freezing import freeze as freeze_test  # noqa: PLC0415
+
+    freeze_test(site.settings, site.sessions, actor="test", reason=reason, dry_run=False)

@@ -1,0 +1,33 @@
+"""Which night it is."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import pytest
+
+from core.nights import due, tonight
+
+
+@pytest.mark.parametrize(
+    ("now", "hour", "hours", "night"),
+    [
+        ("2026-11-30T01:59", 2, 5, None),
+        ("2026-11-30T02:00", 2, 5, "2026-11-30"),
+        ("2026-11-30T06:59", 2, 5, "2026-11-30"),
+        # nothing begins in the middle of a working day
+        ("2026-11-30T07:00", 2, 5, None),
+        # a night that begins before midnight has that day's date after it as well
+        ("2026-11-30T23:10", 22, 5, "2026-11-30"),
+        ("2026-12-01T02:59", 22, 5, "2026-11-30"),
+        ("2026-12-01T03:00", 22, 5, None),
+    ],
+)
+def test_a_night_is_due_for_its_hours(now: str, hour: int, hours: float, night: str | None) -> None:
+    assert due(datetime.fromisoformat(now), hour, hours) == (None if night is None else date.fromisoformat(night))
+
+
+def test_a_night_by_hand_is_the_one_that_is_due_or_todays() -> None:
+    assert tonight(datetime(2026, 12, 1, 1), 22, 5) == date(2026, 11, 30)
+    assert tonight(datetime(2026, 12, 1, 12), 22, 5) == date(2026, 12, 1)
+    assert tonight(datetime(2026, 12, 1, 12), None, 5) == date(2026, 12, 1)
