@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from html import escape
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +18,8 @@ Floats = NDArray[np.float64]
 
 _PANEL_WIDTH: Final = 5.0
 _HEIGHT: Final = 3.6
+_METADATA: Final = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+_NAMED_PART: Final = re.compile(r'<g id="[^"]*">')
 
 
 def require_matplotlib() -> None:
@@ -50,6 +54,27 @@ def svg(figure: Any) -> bytes:
     with rc_context({"svg.hashsalt": "lungwatch"}):
         figure.savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue()
+
+
+def inline_svg(figure: Any, words: str) -> str:
+    """Return a figure as SVG to stand within a page, in the page's own colour where it was drawn in black.
+
+    Its text stays text. Names of single parts are left out: a page may hold many
+    figures, and a name may occur once. Those left are digests of what they name.
+
+    Parameters
+    ----------
+    words : str
+        What it shows, for those who cannot see it.
+    """
+    from matplotlib import rc_context  # noqa: PLC0415 - only those who train need it
+
+    stream = io.StringIO()
+    with rc_context({"svg.hashsalt": "lungwatch", "svg.fonttype": "none"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
+    text = stream.getvalue()
+    text = _METADATA.sub("", text[text.index("<svg") :]).replace("#000000", "currentColor")
+    return _NAMED_PART.sub("<g>", text).replace("<svg", f'<svg role="img" aria-label="{escape(words)}"', 1).strip()
 
 
 def operating_curve(scored: Scored) -> tuple[Floats, Floats, Floats]:

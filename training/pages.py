@@ -48,7 +48,7 @@ def document(title: str, parts: Iterable[str], style: str) -> str:
     )
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1, caption: str = "") -> str:
     """Return a table of plain text; all columns but the first `words` hold numbers."""
 
     def kind(place: int) -> str:
@@ -59,7 +59,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], words: int =
         "<tr>" + "".join(f"<td{kind(place)}>{escape(str(cell))}</td>" for place, cell in enumerate(row)) + "</tr>"
         for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    named = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f"<table>{named}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def photograph(pixels: NDArray[np.uint8], words: str) -> str:
