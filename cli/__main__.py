@@ -57,7 +57,7 @@ COMMANDS: Final[dict[str, Planned]] = {
     "quarantine": Planned("cli.quarantine:app", "List, show or retry what could not be processed.", "Look"),
     "verdicts": Planned("cli.verdicts:app", "Enter, import or list what readers said; judge the model by it.", "Look"),
     "predict": Planned("cli.predict:predict", "Classify DICOM or image files; needs no database.", "Model"),
-    "models": Planned("cli.models:app", "List, show or verify model versions.", "Model"),
+    "models": Planned("cli.models:app", "List, show, verify, promote or roll back model versions.", "Model"),
     "data": Planned("cli.data:app", "Look at a data set; register it with labels and patient split.", "Model"),
     "labels": Planned("cli.labels:app", "Make labels from verdicts; list labels and what they come from.", "Model"),
     "train": Planned("cli.training:train", "Train a model on a data set.", "Model"),

@@ -11,7 +11,7 @@ from bundle.errors import BundleRefused
 from bundle.load import STARTER, STARTER_LOCATION, load_for, locate
 from bundle.signing import trusted_keys
 from bundle.store import verify as verify_bundle
-from cli import model_choice
+from cli import model_choice, models_changing
 from cli.ledger import has_ledger, open_ledger
 from cli.output import console, facts, interval, notes, print_json, table
 from core import logging
@@ -21,14 +21,23 @@ from core.settings import load as load_settings
 from db.registry import champion
 from db.registry import models as registered
 
-app = typer.Typer(help="List, show or verify model versions.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, show, verify or register model versions; say which is in service. Who changed that and why is kept.",
+    no_args_is_help=True,
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A bundle to look at: from the registry, or the starter that ships with the program."""
+    """A bundle to look at: from the registry, or the starter that ships with the program.
+
+    Attributes
+    ----------
+    anchor : bool
+        Whether challengers are held against it; the champion where no other was named.
+    """
 
     name: str
     version: str
@@ -36,21 +45,24 @@ class Known:
     digest: str | None
     score_threshold: float | None
     origin: str
-    champion: bool
+    champion: bool = False
+    anchor: bool = False
     registered_at: Any = None
+
+    @property
+    def place(self) -> str:
+        """Its place among the others, in words."""
+        return ", ".join(word for word, held in (("champion", self.champion), ("anchor", self.anchor)) if held)
 
 
 @app.command("list")
 def list_models(*, as_json: AsJson = False) -> None:
-    """List registered models, the champion marked; in a fresh clone, the starter."""
+    """List registered models, champion and anchor marked; in a fresh clone, the starter."""
     rows = _known(load_settings())
     if as_json:
         print_json(rows)
         return
-    cells = [
-        (row.name, row.version, "champion" if row.champion else "", row.origin, row.score_threshold, row.registered_at)
-        for row in rows
-    ]
+    cells = [(row.name, row.version, row.place, row.origin, row.score_threshold, row.registered_at) for row in rows]
     console().print(table(("Name", "Version", "", "Origin", "Score threshold", "Registered"), cells))
 
 
@@ -116,6 +128,16 @@ def verify(*, as_json: AsJson = False) -> None:
         raise typer.Exit(int(ExitCode.FINDING))
 
 
+for _command in (
+    models_changing.register,
+    models_changing.promote,
+    models_changing.rollback,
+    models_changing.anchor,
+    models_changing.history,
+):
+    app.command()(_command)
+
+
 def _verify(settings: Settings, known: Known) -> dict[str, object]:
     try:
         load_for(settings, locate(known.location, settings.bundles), known.digest)
@@ -137,8 +159,9 @@ def _known(settings: Settings, *, with_starter: bool = False) -> list[Known]:
                     row.bundle_digest,
                     row.threshold,
                     row.origin.value,
-                    reign is not None and reign.model.id == row.id,
-                    row.registered_at,
+                    champion=reign is not None and reign.model.id == row.id,
+                    anchor=reign is not None and reign.anchor_id == row.id,
+                    registered_at=row.registered_at,
                 )
                 for row in registered(session)
             ]
@@ -152,7 +175,7 @@ def _shipped(settings: Settings) -> Known:
         bundle = verify_bundle(STARTER, None, trusted_keys(settings))
     except BundleRefused as error:
         notes().print(str(error))
-        return Known(STARTER_LOCATION, "?", STARTER_LOCATION, None, None, "STARTER", champion=False)
+        return Known(STARTER_LOCATION, "?", STARTER_LOCATION, None, None, "STARTER")
     point = bundle.manifest.operating_point
     return Known(
         bundle.manifest.name,
@@ -161,5 +184,4 @@ def _shipped(settings: Settings) -> Known:
         bundle.digest,
         point.threshold,
         "STARTER",
-        champion=False,
     )

@@ -13,9 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from numpy.typing import NDArray
 
+from bundle.checks import Checks
+from bundle.checks import decode as decode_checks
 from bundle.familiarity import Familiarity, describe
 from bundle.load import STARTER
-from bundle.manifest import FAMILIARITY, REQUIRED_FILES, Manifest
+from bundle.manifest import CHECKS, FAMILIARITY, REQUIRED_FILES, Manifest
 from bundle.signing import RELEASE_KEY, public_key
 from bundle.store import VerifiedBundle, digests, verify, write
 from imaging.spec import PreprocessSpec
@@ -116,3 +118,13 @@ def knowing(threshold: float = 1.5) -> dict[str, Any]:
         "noticed": {"noise": {"n": 60, "unfamiliar": 60}, "frontal chests (drawn)": {"n": 60, "unfamiliar": 20}},
     }
     return {"files": {FAMILIARITY: familiarity().encode()}, "familiarity": found}
+
+
+def contrary() -> dict[str, Any]:
+    """Return what `make_bundle` takes to make a bundle whose scores are 1 less the starter's."""
+    checks = decode_checks(starter().files[CHECKS])
+    return {
+        **bare(),
+        "labels": tuple(reversed(starter().manifest.labels)),
+        "files": {CHECKS: Checks(checks.masters, 1 - checks.scores).encode()},
+    }
