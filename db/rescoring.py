@@ -96,7 +96,7 @@ def queue(session: Session, model_version_id: int, days: float, *, now: datetime
             database_now(),
         )
         .join(Study, Study.id == Image.study_id)
-        .where(Study.last_received_at >= since, _classified(), ~reviewed(), ~_judged_by(model_version_id))
+        .where(Study.last_received_at >= since, classified(), ~reviewed(), ~_judged_by(model_version_id))
         # the newest first: there a finding changes most
         .order_by(Study.last_received_at.desc(), Image.id)
     )
@@ -209,7 +209,7 @@ def why_not(session: Session, again: Again, model_version_id: int) -> Unscored |
     row = session.execute(
         select(
             _is_champion(model_version_id).label("champion"),
-            _classified().label("classified"),
+            classified().label("classified"),
             reviewed().label("reviewed"),
             _judged_by(model_version_id).label("judged"),
         )
@@ -283,7 +283,8 @@ def reviewed() -> ColumnElement[bool]:
     return literal_column(condition, Boolean)
 
 
-def _classified() -> ColumnElement[bool]:
+def classified() -> ColumnElement[bool]:
+    """Say of the table `image` whether a model has judged the pixels that are in force."""
     return and_(Image.outcome.in_(CLASSIFIED), Image.input_digest.is_not(None), Image.master_digest.is_not(None))
 
 
