@@ -186,10 +186,13 @@ def unfinished_fit(session: Session, before: date, since: datetime) -> NightlyRu
 
 
 def in_shadow(session: Session, before: date) -> NightlyRun | None:
-    """Return the run whose challenger scores in the shadow: the last that said so, unless one promoted since."""
-    query = select(NightlyRun).where(
-        NightlyRun.night < before, NightlyRun.state.in_([NightState.SHADOWED, NightState.PROMOTED])
-    )
+    """Return the run whose challenger scores in the shadow: the last one, unless a night since has ended that.
+
+    While one is in the shadow nights only examine; a night that keeps or
+    promotes has then decided about it.
+    """
+    decided = (NightState.SHADOWED, NightState.PROMOTED, NightState.KEPT)
+    query = select(NightlyRun).where(NightlyRun.night < before, NightlyRun.state.in_(decided))
     found = session.scalars(query.order_by(NightlyRun.night.desc()).limit(1)).first()
     return found if found is not None and found.state is NightState.SHADOWED else None
 

@@ -48,6 +48,7 @@ from training.nightly.gate.decision import Decision, Verdict
 from training.nightly.keeping import LEASE_SECONDS, Keeper
 from training.nightly.promotion import raise_champion
 from training.nightly.report.night import Role
+from training.nightly.shadow import ShadowVerdict
 from training.nightly.snapshot.changes import new_labels
 from training.nightly.snapshot.manifest import Manifest
 from training.nightly.snapshot.material import material
@@ -272,25 +273,37 @@ def _promote(night: UnderWay, decision: Decision, drift: Drift) -> Ending:
 
 
 def _after_shadow(night: UnderWay, drift: Drift) -> Ending | None:
-    """Go on with the challenger that scores in the shadow: let it score, and promote it when its days are over."""
+    """Go on with a challenger in the shadow: let it score, and promote or drop it when its days are over."""
     tonight = night.tonight
     with tonight.readers() as session:
-        before = runs.in_shadow(session, tonight.night)
-    if before is None or before.challenger_id is None or before.champion_token is None or before.finished_at is None:
+        before, reign = runs.in_shadow(session, tonight.night), champion(session)
+    if before is None or reign is None or before.challenger_id is None or before.finished_at is None:
         return None
     with night.step(NightStep.PROMOTE):
         if night.swapped():
             return Ending(NightState.PROMOTED, "its days in the shadow are over")
+        if before.champion_token != reign.fencing_token:
+            return Ending(NightState.KEPT, "the champion was changed by hand: the challenger in the shadow is dropped")
         shadow.score_live(tonight.settings, tonight.sessions, before.challenger_id, before.finished_at)
         with tonight.readers() as session:
-            standing = shadow.standing(tonight.settings, session, before.challenger_id, before.finished_at, tonight.now)
+            standing = shadow.standing(
+                session,
+                tonight.settings,
+                before.challenger_id,
+                reign.model.id,
+                since=before.finished_at,
+                now=tonight.now,
+            )
+        words = " ".join(standing.words)
+        if standing.verdict is ShadowVerdict.FAILED:
+            return Ending(NightState.KEPT, f"the challenger in the shadow is dropped: {words}")
         if not standing.may_be_promoted:
-            return Ending(NightState.EVALUATED, standing.words)
+            return Ending(NightState.EVALUATED, f"a challenger is in the shadow. {words}")
         if drift.blocks:
-            return Ending(NightState.EVALUATED, f"{standing.words}; but drift is strong: {drift.words}")
+            return Ending(NightState.EVALUATED, f"{words} But drift is strong: {drift.words}")
         decision = Decision.model_validate(before.decision)
-        _swap(night, before.challenger_id, before.champion_token, decision, standing.words)
-        return Ending(NightState.PROMOTED, standing.words)
+        _swap(night, before.challenger_id, reign.fencing_token, decision, words)
+        return Ending(NightState.PROMOTED, words)
 
 
 def _swap(night: UnderWay, new: int, expected_token: int, decision: Decision, reason: str) -> None:
