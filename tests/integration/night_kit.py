@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -125,13 +125,13 @@ class NightSite:
         with self.sessions.begin() as session:
             import_data(session, NewDataSet(named, digest((named, self.seeds)), DataLayout.TABLE, "drawn"), entries)
 
-    def crown(self, epochs: int = 1, seed: int = 3, version: str = "0") -> int:
-        """Fit a first champion on what is there, and install it."""
+    def crown(self, seed: int = 3, version: str = "0") -> int:
+        """Install a first champion that has learnt next to nothing: it is about as good as its drawn weights are."""
         _, manifest = take(self.settings, self.sessions)
         found = material(self.settings, manifest)
         location = f"first-{version}"
         order = Order(
-            recipes(epochs, seed)[NightKind.FROM_SCRATCH],
+            replace(recipes(1, seed)[NightKind.FROM_SCRATCH], learning_rate=1e-7),
             self.settings.data_dir,
             self.settings.bundles / location,
             "first",

@@ -16,6 +16,7 @@ from db.vocabulary import NightState, Use
 from tests.integration.night_kit import FIRST, LENIENT, NightSite, freeze, prepare
 
 pytestmark = [
+    pytest.mark.usefixtures("few_resamples"),
     pytest.mark.tensorflow,
     # Keras' variables and NumPy 2; nothing of ours
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),

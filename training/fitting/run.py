@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from core import failpoints
 from core.files import make_directories, write_durably
 from training.errors import FitFailed
 from training.fitting.averaging import Average
@@ -136,6 +137,7 @@ class Run:
         """
         grown = Run(self.folder, (*self.epochs, epoch))
         grown._write(fingerprint)
+        failpoints.reach("fit.epoch_kept")
         keep = {f"epoch-{number:03}" for number in (grown.best.number, epoch.number)}
         for path in self.folder.glob("epoch-*"):
             if path.name.partition(".")[0] not in keep:

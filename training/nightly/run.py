@@ -135,13 +135,14 @@ def _snapshot(night: UnderWay) -> Manifest:
     with night.step(NightStep.SNAPSHOT):
         row = night.row()
         if row.snapshot_id is not None:
-            return night.read(row.snapshot_id)
+            manifest = night.read(row.snapshot_id)
+            night.new_labels = _new_labels(night, manifest)
+            return manifest
         with tonight.sessions() as session, session.begin():
             key = patient_key(settings, session)
             record_labels(session, derive(evidence(session), digests(key)).wanted)
         with tonight.readers() as session:
             goes_on = runs.unfinished_fit(session, tonight.night, tonight.now - plan.LONGEST_FIT)
-            former = runs.last_trained(session, tonight.night)
             shadowed = runs.in_shadow(session, tonight.night)
             reign = champion(session)
         if reign is None:
@@ -153,12 +154,10 @@ def _snapshot(night: UnderWay) -> Manifest:
             snapshot_id = goes_on.snapshot_id
             manifest = night.read(snapshot_id)
         failpoints.reach("nightly.snapshot")
-        learnt = None
-        if former is not None and former.snapshot_id is not None:
-            learnt = night.read(former.snapshot_id)
+        night.new_labels = _new_labels(night, manifest)
         fine = tonight.recipes[NightKind.FINE_TUNE]
         standing = plan.Standing(
-            new_labels=new_labels(manifest, learnt),
+            new_labels=night.new_labels,
             frozen_test=manifest.test_set is not None,
             in_shadow=shadowed is not None,
             # the fit of another parent is another fit
@@ -178,6 +177,14 @@ def _snapshot(night: UnderWay) -> Manifest:
         )
     failpoints.reach("nightly.planned")
     return manifest
+
+
+def _new_labels(night: UnderWay, manifest: Manifest) -> int:
+    """Count what no challenger has learnt from yet."""
+    with night.tonight.readers() as session:
+        former = runs.last_trained(session, night.tonight.night)
+    learnt = None if former is None or former.snapshot_id is None else night.read(former.snapshot_id)
+    return new_labels(manifest, learnt)
 
 
 def _train(night: UnderWay, keeper: Keeper, manifest: Manifest) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from typing import Final
 
 import numpy as np
@@ -84,7 +83,7 @@ def _material(night: UnderWay) -> Material | None:
     manifest, row = night.manifest, night.row()
     if manifest is None or row.snapshot_id is None:
         return None
-    counts: dict[Side, Counter[ImageClass]] = {side: Counter() for side in Side}
+    counts = {side: dict.fromkeys(ImageClass, 0) for side in Side}
     for picture in manifest.pictures:
         counts[picture.side][picture.label] += 1
     with night.tonight.readers() as session:
@@ -103,7 +102,7 @@ def _material(night: UnderWay) -> Material | None:
 def _labels(night: UnderWay) -> LabelCounts | None:
     if night.manifest is None:
         return None
-    by_origin: dict[LabelOrigin, Counter[ImageClass]] = defaultdict(Counter)
+    by_origin = {origin: dict.fromkeys(ImageClass, 0) for origin in LabelOrigin}
     for picture in night.manifest.pictures:
         by_origin[picture.origin][picture.label] += 1
     return LabelCounts(by_origin, night.new_labels or 0, night.tonight.settings.nightly_minimum_labels)
