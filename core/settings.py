@@ -285,6 +285,14 @@ class Settings(BaseSettings):
     )
     gate_resamples: int = Field(2000, description="Bootstrap resamples of patients.", ge=200, le=100_000)
 
+    # test set, docs/test-sets.md
+    sealed_days: int = Field(
+        90,
+        description="Days that the sealed share of the test set stays closed after it was opened.",
+        ge=1,
+        le=3650,
+    )
+
     # retention
     retention_stored_days: int | None = Field(
         None,
