@@ -60,6 +60,7 @@ COMMANDS: Final[dict[str, Planned]] = {
     "models": Planned("cli.models:app", "List, show, verify, promote or roll back model versions.", "Model"),
     "data": Planned("cli.data:app", "Look at a data set; register it with labels and patient split.", "Model"),
     "labels": Planned("cli.labels:app", "Make labels from verdicts; list labels and what they come from.", "Model"),
+    "testset": Planned("cli.testset:app", "Freeze the test set that models are judged on; list its versions.", "Model"),
     "train": Planned("cli.training:train", "Train a model on a data set.", "Model"),
     "compare": Planned("cli.compare:compare", "Fit the notebook's models and judge them side by side.", "Model"),
     "evaluate": Planned("cli.measuring:evaluate", "Measure a model on a data set, with intervals.", "Model"),

@@ -24,7 +24,9 @@ _OF_SUBGROUPS: Final = ("auc", "sensitivity", "specificity")
 
 def evaluate(
     *,
-    data: Annotated[Path, typer.Option(help="Folder or zip of the published layout, also one with only test/.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder or zip of the published layout, also one with only test/.")
+    ] = None,
     split: Annotated[
         Part, typer.Option(help="test: the published test/ if there is one, else our frozen test share.")
     ] = Part.TEST,
@@ -32,6 +34,11 @@ def evaluate(
         list[str] | None,
         typer.Option(help=f"{model_choice.HELP} Else the champion, or the starter. Several: also their spread."),
     ] = None,
+    sealed: Annotated[
+        bool,
+        typer.Option("--sealed", help="Open the sealed share of the site's test set, once a quarter; see docs."),
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Why it is opened; goes into the ledger.")] = None,
     unfamiliar: Annotated[
         bool, typer.Option("--unfamiliar", help="Also count what is called unfamiliar: these images, and other things.")
     ] = False,
@@ -41,8 +48,14 @@ def evaluate(
 
     Through the same pixels and runtime as the worker, at the operating point stored in the bundle.
 
-    Exit codes: 0 measured; 2 wrong command line, settings, data or bundle, with what to do.
+    Exit codes: 0 measured; 1 the sealed share stays closed; 2 wrong command line, settings, data or bundle, with what
+    to do.
     """
+    if sealed:
+        _evaluate_sealed(data, model, reason, unfamiliar=unfamiliar, as_json=as_json)
+        return
+    if data is None or reason is not None:
+        raise typer.BadParameter("say --data, or --sealed with a --reason")
     settings = load_settings()
     logging.configure(settings)
     from training.datasets.dataset import open_dataset  # noqa: PLC0415 - --help must answer at once
@@ -73,6 +86,27 @@ def evaluate(
         _show_unfamiliar(found.manifest.title, noticed)
     if len(all_found) > 1:
         _show_spread(all_found, spread(all_found))
+
+
+def _evaluate_sealed(
+    data: Path | None, model: list[str] | None, reason: str | None, *, unfamiliar: bool, as_json: bool
+) -> None:
+    if data is not None or unfamiliar or len(model or ()) > 1:
+        raise typer.BadParameter("--sealed goes with one --model, and neither with --data nor --unfamiliar")
+    if reason is None:
+        raise typer.BadParameter("--sealed needs a --reason: it is opened once a quarter, and counted")
+    from cli.sealed import evaluate_sealed  # noqa: PLC0415 - --help must answer at once
+
+    opened = evaluate_sealed((model or [model_choice.CHAMPION])[0], reason)
+    found = opened.evaluation
+    warn_of_overlap(found.manifest.title, found.patients_fitted_on, found.patients)
+    if as_json:
+        print_json(opened.to_dict())
+        return
+    _show(found)
+    if opened.pixels_gone:
+        say(notes(), f"{opened.pixels_gone} images of the sealed share could not be scored: their masters are gone")
+    say(notes(), f"Opened {opened.times} times by now; it stays closed until {opened.closed_until:%Y-%m-%d %H:%M} UTC.")
 
 
 def stress(
@@ -125,7 +159,7 @@ def warn_of_overlap(title: str, known: int, patients: int) -> None:
 
 def _show(found: Evaluation) -> None:
     console().print(
-        f"{found.manifest.title} on {found.data}, split {found.split.value}: {found.n} images "
+        f"{found.manifest.title} on {found.data}, split {found.split}: {found.n} images "
         f"({found.counts['NORMAL']} normal, {found.counts['PNEUMONIA']} pneumonia) of {found.patients} patients; "
         f"score threshold {found.manifest.operating_point.threshold:.6g}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -117,21 +117,21 @@ class NightSite:
             said = label
             if rng.random() < mislabelled:
                 said = WELL if label is ILL else ILL
-            master = save_master(self.settings.masters, drawn(label, self.seeds))
+            master = save_master(self.settings.masters, drawn(label, self.seeds, shortcut=shortcut))
             patient = digest(f"patient {self.seeds}")[:16]
             key = f"{said}/{self.seeds}"
             entries.append(Entry(key, digest(self.seeds), master, patient, said, None, None, use))
-        named = name or f"delivery {self.seeds}"
+        named = f"delivery {self.seeds}"
         with self.sessions.begin() as session:
             import_data(session, NewDataSet(named, digest((named, self.seeds)), DataLayout.TABLE, "drawn"), entries)
 
     def crown(self, seed: int = 3, version: str = "0") -> int:
-        """Install a first champion that has learnt next to nothing: it is about as good as its drawn weights are."""
+        """Fit a first champion on what is there, and install it."""
         _, manifest = take(self.settings, self.sessions)
         found = material(self.settings, manifest)
         location = f"first-{version}"
         order = Order(
-            replace(recipes(1, seed)[NightKind.FROM_SCRATCH], learning_rate=1e-7),
+            recipes(seed=seed)[NightKind.FROM_SCRATCH],
             self.settings.data_dir,
             self.settings.bundles / location,
             "first",

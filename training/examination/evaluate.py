@@ -42,6 +42,8 @@ class Evaluation:
 
     Attributes
     ----------
+    split : str
+        A `Part` of a data set, or ``sealed``.
     patients : int
         How many the images belong to.
     patients_fitted_on : int
@@ -53,7 +55,7 @@ class Evaluation:
     manifest: Manifest
     digest: str
     data: str
-    split: Part
+    split: str
     n: int
     patients: int
     patients_fitted_on: int
@@ -70,7 +72,7 @@ class Evaluation:
             "model": self.manifest.title,
             "model_digest": self.digest,
             "data": self.data,
-            "split": self.split.value,
+            "split": self.split,
             "n": self.n,
             "patients": self.patients,
             "patients_fitted_on": self.patients_fitted_on,
@@ -127,18 +129,45 @@ def evaluate(
         chosen = items_of(assign(dataset), part)
         if not chosen:
             raise DatasetError(f"{dataset.name}: no image in the split {part.value}; --split all scores everything")
-        found, sizes = _scored(model, dataset, chosen, begin(len(chosen)))
-    threshold = model.manifest.operating_point.threshold
-    patients = {item.patient for item in chosen}
-    examination = examine(chosen, sizes, found, threshold)
+        known = sum(patient_digest(patient) in fitted_patients for patient in {item.patient for item in chosen})
+        advance = begin(len(chosen))
+        return measure(model, dataset, chosen, data=location.name, split=part.value, fitted_on=known, advance=advance)
+
+
+def measure(
+    model: LoadedModel,
+    dataset: Dataset,
+    items: Sequence[Item],
+    *,
+    data: str,
+    split: str,
+    fitted_on: int,
+    advance: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Score images of an opened data set, and say what they are called.
+
+    Parameters
+    ----------
+    fitted_on : int
+        How many of their patients the model was fitted on.
+    advance : callable
+        Called after each image.
+
+    Raises
+    ------
+    DatasetError
+        If a picture is unreadable.
+    """
+    found, sizes = _scored(model, dataset, items, advance)
+    examination = examine(items, sizes, found, model.manifest.operating_point.threshold)
     return Evaluation(
         manifest=model.manifest,
         digest=model.digest,
-        data=location.name,
-        split=part,
+        data=data,
+        split=split,
         n=len(found),
-        patients=len(patients),
-        patients_fitted_on=sum(patient_digest(patient) in fitted_patients for patient in patients),
+        patients=len({item.patient for item in items}),
+        patients_fitted_on=fitted_on,
         counts={"NORMAL": int((found.labels == 0).sum()), "PNEUMONIA": int((found.labels == 1).sum())},
         metrics={name: examination.metrics[name] for name in NAMES},
         calibration={name: examination.metrics[name] for name in CALIBRATION_NAMES},

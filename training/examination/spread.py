@@ -51,7 +51,7 @@ def to_dict(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     first = evaluations[0]
     return {
         "data": first.data,
-        "split": first.split.value,
+        "split": first.split,
         "n": first.n,
         "models": [one.to_dict() for one in evaluations],
         "spread": {name: found and asdict(found) for name, found in spread(evaluations).items()},

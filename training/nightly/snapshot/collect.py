@@ -40,12 +40,15 @@ class Collected:
         The version of the test set in force.
     label_ids : dict of int to int
         The label in force by picture, where there is one.
+    removed : frozenset of str
+        Masters that retention removed: they do not come back by themselves.
     """
 
     manifest: Manifest
     test_set_id: int | None
     test_set_version: int | None
     label_ids: dict[int, int]
+    removed: frozenset[str]
 
 
 def collect(settings: Settings, sessions: sessionmaker[Session], *, note: bool = True) -> Collected:
@@ -82,8 +85,8 @@ class _Found:
     appearances : dict of str to Appearance
     shared : dict of str to frozenset of str
         Patients of each picture that several have or had.
-    removed : set of str
-        Masters of frozen pictures without a label that retention removed.
+    removed : frozenset of str
+        Masters that retention removed.
     """
 
     test_set: tuple[int, int, str] | None
@@ -113,7 +116,7 @@ def _read(session: Session) -> _Found:
         seen |= appearances(session, [row.master_digest for row in page])
     labelled_now = {row.labelled_image_id for row in rows}
     unlabelled = [one.master_digest for one in held.values() if one.labelled_image_id not in labelled_now]
-    lost: set[str] = set()
+    lost = {row.master_digest for row in rows if row.pixels_gone is not None}
     for start in range(0, len(unlabelled), AT_ONCE):
         masters = unlabelled[start : start + AT_ONCE]
         seen |= appearances(session, masters)
@@ -150,7 +153,7 @@ def _sort_out(found: _Found, side: Mapping[str, Side], is_there: Callable[[str],
     for row in found.rows:
         if row.labelled_image_id in left_out:
             continue
-        there = row.pixels_gone is None and is_there(row.master_digest)
+        there = row.master_digest not in found.removed and is_there(row.master_digest)
         (kept if there else gone).append(_labelled(row, found, side[row.patient_digest]))
     labelled_now = {row.labelled_image_id for row in found.rows}
     for one in found.frozen.values():
@@ -165,7 +168,8 @@ def _sort_out(found: _Found, side: Mapping[str, Side], is_there: Callable[[str],
         left_out=tuple(LeftOut(number, reason) for number, reason in sorted(left_out.items())),
     )
     test_set_id, version = (None, None) if found.test_set is None else found.test_set[:2]
-    return Collected(manifest, test_set_id, version, {row.labelled_image_id: row.label_id for row in found.rows})
+    label_ids = {row.labelled_image_id: row.label_id for row in found.rows}
+    return Collected(manifest, test_set_id, version, label_ids, found.removed)
 
 
 def _number(picture: Picture) -> int:
@@ -210,7 +214,7 @@ def _of_twins(
 
 
 def _labelled(row: Labelled, found: _Found, side: Side) -> Picture:
-    now = Said(row.label, row.version)
+    now = Said(row.label, row.version, row.subgroup)
     return _picture(found.frozen.get(row.labelled_image_id, row), found, side, now)
 
 

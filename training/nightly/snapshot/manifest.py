@@ -42,10 +42,11 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A label in force and its version."""
+    """A label in force."""
 
     label: ImageClass
     version: int
+    subgroup: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,7 @@ def _fields(picture: Picture) -> dict[str, Any]:
         "label": picture.label,
         "version": picture.label_version,
         "origin": picture.origin,
-        "now": None if picture.now is None else [picture.now.label, picture.now.version],
+        "now": None if picture.now is None else [picture.now.label, picture.now.version, picture.now.subgroup],
     }
     optional = {
         "share": picture.share,
@@ -257,7 +258,7 @@ def _parse(path: Path, digest: str, lines: Iterable[Mapping[str, Any]]) -> Manif
 
 
 def _picture(row: Mapping[str, Any]) -> Picture:
-    size = row.get("size")
+    size, now = row.get("size"), row["now"]
     return Picture(
         labelled_image_id=row["id"],
         master_digest=row["master"],
@@ -269,7 +270,7 @@ def _picture(row: Mapping[str, Any]) -> Picture:
         subgroup=row.get("subgroup"),
         origin=LabelOrigin(row["origin"]),
         traits=Traits(**row.get("traits", {})),
-        now=None if row["now"] is None else Said(ImageClass(row["now"][0]), row["now"][1]),
+        now=None if now is None else Said(ImageClass(now[0]), *now[1:]),
         size=None if size is None else (size[0], size[1]),
     )
 
