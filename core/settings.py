@@ -357,6 +357,7 @@ class Settings(BaseSettings):
     )
     shadow_no_result_margin: float = Field(
         0.02, description="Most by which its share of NO_RESULT may exceed the champion's.", gt=0, le=1
+    )
 
     # test set, docs/test-sets.md
     sealed_days: int = Field(
