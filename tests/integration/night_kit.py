@@ -108,7 +108,7 @@ class NightSite:
         """Run the night so many days after the first."""
         return run(self.tonight(FIRST + timedelta(days=number), **changes))
 
-    def arrive(self, ill: int, well: int, use: Use, *, mislabelled: float = 0.0, name: str | None = None) -> None:
+    def arrive(self, ill: int, well: int, use: Use, *, mislabelled: float = 0.0, shortcut: bool = False) -> None:
         """Let pictures of new patients come with a data set, some of them with the other label."""
         rng = np.random.default_rng([self.seeds, 5])
         entries = []
@@ -124,6 +124,19 @@ class NightSite:
         named = f"delivery {self.seeds}"
         with self.sessions.begin() as session:
             import_data(session, NewDataSet(named, digest((named, self.seeds)), DataLayout.TABLE, "drawn"), entries)
+
+    def begin(self) -> None:
+        """Let there be a test set of what the classes are, and a champion that learnt a shortcut in another ward."""
+        self.arrive(60, 60, Use.TEST)
+        for count, use in ((25, Use.VALIDATION), (15, Use.WATCH), (60, Use.FIT)):
+            self.arrive(count, count, use, shortcut=True)
+        self.crown()
+        freeze(self)
+
+    def teach(self) -> None:
+        """Let enough pictures come to learn from what the classes are."""
+        for count, use in ((50, Use.VALIDATION), (30, Use.WATCH), (200, Use.FIT)):
+            self.arrive(count, count, use)
 
     def crown(self, seed: int = 3, version: str = "0") -> int:
         """Fit a first champion on what is there, and install it."""

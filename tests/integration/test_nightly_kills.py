@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from db.migrate import upgrade
 from db.models.learning import Evaluation, NightlyRun, Snapshot
 from db.models.model import ChampionChange, ModelVersion
 from db.registry import champion
-from db.vocabulary import NightState, NightStep, Use
-from tests.integration.night_kit import FIRST, LENIENT, NightSite, freeze, prepare
+from db.vocabulary import NightState, NightStep
+from tests.integration.night_kit import FIRST, LENIENT, NightSite, prepare
 from tests.integration.night_process import ending, kill_at, start
 from tests.waiting import wait_until
 from training.nightly.promotion import open_registered
@@ -74,13 +74,8 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     upgrade(engine)
     engine.dispose()
     with opened(settings) as site:
-        site.arrive(60, 60, Use.TEST)
-        site.arrive(25, 25, Use.VALIDATION)
-        site.arrive(15, 15, Use.WATCH)
-        site.arrive(30, 30, Use.FIT, mislabelled=0.5)
-        site.crown()
-        freeze(site)
-        site.arrive(150, 150, Use.FIT)
+        site.begin()
+        site.teach()
         for failpoint in ("fit.epoch_kept:2", "nightly.bundle_written"):
             kill_at(failpoint, settings, FIRST, LENIENT)
             let_lapse(site)
@@ -124,7 +119,7 @@ def test_a_fit_that_was_killed_goes_on_after_its_last_epoch(site: NightSite) -> 
     # three epochs in all, by two processes, and none of them twice
     assert [epoch["number"] for epoch in report["epochs"]] == [1, 2, 3]
     assert model.manifest["training"]["epochs_done"] == 3
-    assert not list(site.settings.bundles.glob("*.partial"))
+    assert not list(site.settings.bundles.glob("nightly-*.partial"))
     assert (ended(site).attempts, count(site, Snapshot)) == (3, 2)
 
 
@@ -212,7 +207,7 @@ def test_a_night_that_never_comes_to_its_end_is_given_up_with_a_report(site: Nig
 
 
 def test_a_champion_changed_by_hand_during_the_night_stands(
-    site: NightSite, make_settings: Callable[..., Settings]
+    site: NightSite,
 ) -> None:
     kill_at("nightly.decided", site.settings, FIRST, LENIENT)
     let_lapse(site)

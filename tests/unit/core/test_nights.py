@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -27,7 +27,11 @@ def test_a_night_is_due_for_its_hours(now: str, hour: int, hours: float, night: 
     assert due(datetime.fromisoformat(now), hour, hours) == (None if night is None else date.fromisoformat(night))
 
 
+def local(hour: int) -> datetime:
+    return datetime(2026, 12, 1, hour, tzinfo=UTC)
+
+
 def test_a_night_by_hand_is_the_one_that_is_due_or_todays() -> None:
-    assert tonight(datetime(2026, 12, 1, 1), 22, 5) == date(2026, 11, 30)
-    assert tonight(datetime(2026, 12, 1, 12), 22, 5) == date(2026, 12, 1)
-    assert tonight(datetime(2026, 12, 1, 12), None, 5) == date(2026, 12, 1)
+    assert tonight(local(1), 22, 5) == date(2026, 11, 30)
+    assert tonight(local(12), 22, 5) == date(2026, 12, 1)
+    assert tonight(local(12), None, 5) == date(2026, 12, 1)
