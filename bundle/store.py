@@ -17,6 +17,7 @@ import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from bundle.errors import BundleRefused
 from bundle.manifest import MANIFEST, SIGNATURE, Manifest, parse
 from bundle.signing import is_signed, sign
+from core import failpoints
 from core.files import make_directories, sync_directory, write_durably
 
 _LARGEST_MANIFEST: Final = 1 << 20
@@ -120,16 +122,21 @@ def write(directory: Path, manifest: Manifest, files: Mapping[str, bytes], key: 
     if directory.exists():
         raise BundleRefused(f"{directory} exists already; choose another name, bundles are never overwritten")
     content = manifest.encode()
-    # never half a bundle: whatever interrupts this leaves a hidden folder that nothing reads
+    # never half a bundle: whatever interrupts this leaves a hidden folder that nothing reads, and the next try removes
+    for left in directory.parent.glob(f".{escape(directory.name)}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
     staging = directory.parent / f".{directory.name}.{secrets.token_hex(4)}.tmp"
     try:
         make_directories(staging, mode=0o755)
         for name, data in files.items():
             write_durably(staging / name, data, mode=0o644)
+        failpoints.reach("bundle.half_written")
         write_durably(staging / SIGNATURE, sign(content, key), mode=0o644)
         write_durably(staging / MANIFEST, content, mode=0o644)
+        failpoints.reach("bundle.staged")
         staging.rename(directory)
         sync_directory(directory.parent)
+        failpoints.reach("bundle.written")
     except OSError as error:
         raise BundleRefused(f"the bundle {directory} could not be written: {error.strerror}") from error
     finally:

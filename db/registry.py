@@ -161,18 +161,7 @@ def install_champion_if_none(session: Session, model_version_id: int) -> bool:
     ).first()
     if row is None:
         return False
-    session.add(
-        ChampionChange(
-            kind=ChangeKind.INSTALLED,
-            new_model_version_id=model_version_id,
-            fencing_token=1,
-            anchor_id=model_version_id,
-            actor=_NOBODY,
-            reason="there was no champion",
-            changed_at=database_now(),
-        )
-    )
-    session.flush()
+    _note(session, ChangeKind.INSTALLED, None, model_version_id, 1, model_version_id, _NOBODY, "there was no champion")
     return True
 
 
@@ -259,12 +248,29 @@ def _change(  # noqa: PLR0917 - a row's worth
     ).first()
     if row is None:
         raise _moved()
-    session.add(
-        ChampionChange(
+    token = int(row[0])
+    _note(session, kind, old.model.id, model_version_id, token, anchor_id, actor, reason, nightly_run_id)
+    return token
+
+
+def _note(  # noqa: PLR0917 - a row
+    session: Session,
+    kind: ChangeKind,
+    old_id: int | None,
+    new_id: int,
+    fencing_token: int,
+    anchor_id: int,
+    actor: str,
+    reason: str,
+    nightly_run_id: int | None = None,
+) -> None:
+    # a statement, not an object: a flush would want the tables that a worker has no use for, as of the nightly job
+    session.execute(
+        insert(session, ChampionChange).values(
             kind=kind,
-            old_model_version_id=old.model.id,
-            new_model_version_id=model_version_id,
-            fencing_token=row[0],
+            old_model_version_id=old_id,
+            new_model_version_id=new_id,
+            fencing_token=fencing_token,
             anchor_id=anchor_id,
             nightly_run_id=nightly_run_id,
             actor=actor,
@@ -272,8 +278,6 @@ def _change(  # noqa: PLR0917 - a row's worth
             changed_at=database_now(),
         )
     )
-    session.flush()
-    return int(row[0])
 
 
 def _moved() -> ChampionMoved:

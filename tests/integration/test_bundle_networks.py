@@ -130,7 +130,7 @@ def test_both_runtimes_of_the_starter_agree() -> None:
         keras.runtime.predict(grain.astype(np.float64))
 
 
-def test_a_payload_in_a_bundle_directory_is_never_opened(tmp_path: Path) -> None:
+def test_row_26_a_payload_in_a_bundle_directory_is_never_opened(tmp_path: Path) -> None:
     import keras  # noqa: PLC0415 - makes the payload
 
     canary = tmp_path / "canary"

@@ -50,6 +50,16 @@ ROWS = {
     ),
     22: ("PDUs of 4 GiB, messages above the cap, requests without waiting", "aborted; memory stays bounded"),
     23: ("The wall clock jumps by hours or a day", "no association is aborted early or kept longer"),
+    24: (
+        "A bundle is corrupt: flipped bits, cut short",
+        "it is not registered, not promoted and not loaded; the one before keeps serving, and the heartbeat says so",
+    ),
+    25: ("A bundle is missing or cannot be read", "likewise; with none at all images stay PENDING, none is guessed"),
+    26: (
+        "A bundle is exchanged, signed by nobody we trust, or carries a payload",
+        "refused before anything parses it; the payload never runs",
+    ),
+    34: ("Promotion, or the writing of a bundle, is killed (`kill -9`)", "the old model or the new, whole; never both"),
     35: ("Identifiers on their way to the log", "none arrives"),
     36: ("Control characters, escapes and other scripts in AE titles", "one line of printable JSON"),
     40: ("Paths in UIDs and AE titles", "no file outside the spool or named by received text"),
@@ -57,7 +67,7 @@ ROWS = {
 _HEAD = """\
 # Faults, and the tests that hold them
 
-Each row is a fault that the listener is built to survive and what must be true all the same. The tests start the real
+Each row is a fault that Lungwatch is built to survive and what must be true all the same. The tests start the real
 processes and do the real thing: `kill -9`, a full tmpfs, a stopped Redis, bytes from a scripted peer. While they
 attack, a known peer stores from the same address and is answered within two seconds each time; afterwards threads,
 descriptors and memory are what they were. `pytest -k _20_` runs one row.

@@ -34,7 +34,7 @@ def test_a_sound_bundle_verifies_with_and_without_a_registered_digest(bundle: Pa
 
 
 @pytest.mark.parametrize("name", sorted({*REQUIRED_FILES, MANIFEST, SIGNATURE}))
-def test_a_flipped_bit_is_refused(bundle: Path, name: str) -> None:
+def test_row_24_a_flipped_bit_is_refused(bundle: Path, name: str) -> None:
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1
     (bundle / name).write_bytes(bytes(content))
@@ -43,7 +43,7 @@ def test_a_flipped_bit_is_refused(bundle: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*REQUIRED_FILES, MANIFEST, SIGNATURE}))
-def test_a_missing_or_truncated_file_is_refused_by_name(bundle: Path, name: str) -> None:
+def test_rows_24_25_a_missing_or_truncated_file_is_refused_by_name(bundle: Path, name: str) -> None:
     content = (bundle / name).read_bytes()
     (bundle / name).write_bytes(content[:-1])
     with pytest.raises(BundleRefused):
@@ -53,14 +53,14 @@ def test_a_missing_or_truncated_file_is_refused_by_name(bundle: Path, name: str)
         verify(bundle, None, TRUSTED)
 
 
-def test_a_bundle_of_another_key_is_refused(bundle: Path) -> None:
+def test_row_26_a_bundle_of_another_key_is_refused(bundle: Path) -> None:
     with pytest.raises(BundleRefused, match="no signature of a trusted key"):
         verify(bundle, None, [make_key(2).public_key()])
     with pytest.raises(BundleRefused, match="no signature of a trusted key"):
         verify(bundle, None, [])
 
 
-def test_a_sound_bundle_that_is_not_the_registered_one_is_refused(bundle: Path) -> None:
+def test_row_26_a_sound_bundle_that_is_not_the_registered_one_is_refused(bundle: Path) -> None:
     with pytest.raises(BundleRefused, match="not the one that was registered"):
         verify(bundle, "0" * 64, TRUSTED)
 

@@ -20,7 +20,7 @@ from tests.unit.cli.conftest import Lungwatch
 from training.nightly import promotion
 from worker.serving import install_starter
 
-STARTER = starter().manifest.version
+STARTER, FIRST = starter().manifest.version, starter().manifest.title
 WHY = ("--reason", "agreed with the physicist")
 
 
@@ -97,17 +97,17 @@ def test_promoted_rolled_back_and_every_step_can_be_read(
 
     rows = json.loads(lungwatch("models", "history", "--json").out)
     assert [(row["what"], row["champion"], row["anchor"]) for row in reversed(rows)] == [
-        ("INSTALLED", f"starter {STARTER}", f"starter {STARTER}"),
-        ("PROMOTED", "test a", f"starter {STARTER}"),
-        ("PROMOTED", "test b", f"starter {STARTER}"),
+        ("INSTALLED", FIRST, FIRST),
+        ("PROMOTED", "test a", FIRST),
+        ("PROMOTED", "test b", FIRST),
         ("ANCHORED", "test b", "test b"),
         ("ROLLED_BACK", "test a", "test b"),
-        ("ROLLED_BACK", f"starter {STARTER}", "test b"),
+        ("ROLLED_BACK", FIRST, "test b"),
         ("ROLLED_BACK", "test b", "test b"),
     ]
     assert [row["reason"] for row in rows[2:4]] == ["too many false alarms", "best on the frozen test"]
     assert {row["actor"] for row in rows} == {"lungwatch", getpass.getuser()}
-    assert [row["before"] for row in rows][-3:] == ["test a", f"starter {STARTER}", None]
+    assert [row["before"] for row in rows][-3:] == ["test a", FIRST, None]
     assert {row["nightly_run_id"] for row in rows} == {None}
     listed = lungwatch("models", "history").out
     assert "ROLLED_BACK" in listed

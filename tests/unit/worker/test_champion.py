@@ -83,7 +83,9 @@ def test_the_starter_is_installed_where_there_is_no_champion(site: Settings, led
     look_until(second, lambda: second.serving is not None, "the starter serves again")
 
 
-def test_a_new_champion_is_swapped_in_and_a_corrupt_one_is_not(site: Settings, ledger: sessionmaker[Session]) -> None:
+def test_row_24_a_new_champion_is_swapped_in_and_a_corrupt_one_is_not(
+    site: Settings, ledger: sessionmaker[Session]
+) -> None:
     watching = watch(site, ledger)
     install(site, ledger, "1")
     look_until(watching, lambda: watching.serving is not None, "version 1 serves")
@@ -102,7 +104,7 @@ def test_a_new_champion_is_swapped_in_and_a_corrupt_one_is_not(site: Settings, l
     assert len(watching.problem) < 200
 
 
-def test_without_any_bundle_a_worker_is_not_ready(site: Settings, ledger: sessionmaker[Session]) -> None:
+def test_row_25_without_any_bundle_a_worker_is_not_ready(site: Settings, ledger: sessionmaker[Session]) -> None:
     shutil.rmtree(install(site, ledger, "1"))
     watching = watch(site, ledger)
     look_until(watching, lambda: watching.problem is not None, "the bundle is missed")
@@ -127,7 +129,7 @@ def test_a_refused_starter_is_a_problem_and_not_a_crash(site: Settings, ledger: 
     assert "altered" in watching.problem
 
 
-def test_a_bundle_that_comes_back_is_taken(
+def test_row_25_a_bundle_that_comes_back_is_taken(
     site: Settings, ledger: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("worker.champion._RETRY_SECONDS", 0.0)

@@ -108,7 +108,7 @@ def test_a_written_bundle_is_registered_once_and_raised(site: Settings, sessions
         shutil.rmtree,
     ],
 )
-def test_row_24_25_what_is_corrupt_or_missing_is_not_registered(
+def test_rows_24_25_what_is_corrupt_or_missing_is_not_registered(
     site: Settings, sessions: Sessions, harm: Callable[[Path], object]
 ) -> None:
     folder = site.bundles / "n-a"
@@ -137,7 +137,7 @@ def test_a_signed_bundle_that_computes_something_else_is_not_registered(site: Se
         admit(site, sessions, "n-a")
 
 
-def test_row_24_25_26_what_is_altered_after_it_was_registered_is_not_raised(
+def test_rows_24_25_26_what_is_altered_after_it_was_registered_is_not_raised(
     site: Settings, sessions: Sessions, tmp_path: Path
 ) -> None:
     canary = tmp_path / "canary"
