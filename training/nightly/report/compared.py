@@ -129,7 +129,8 @@ def subgroups(night: Night, sets: Sets) -> Iterator[str]:
                 if (number := group.ill if which is Figure.SENSITIVITY else group.well)
             ]
             yield wide(table(columns, rows, caption=which))
-        yield '<p class="note">Gain: challenger less champion on the same patients; + is better.</p>'
+        if any(group.gains for group in measures.groups.values()):
+            yield '<p class="note">Gain: challenger less champion on the same patients; + is better.</p>'
 
 
 def _gain(gain: Interval) -> str:
