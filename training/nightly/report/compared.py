@@ -44,7 +44,11 @@ def models(night: Night, sets: Sets) -> Iterator[str]:
         yield f"<h3>On the {escape(named(night, examined))}</h3><p>{size(measures)}.</p>"
         found = {role: one for role, one in measures.models.items() if one.problem is None}
         if found:
-            rows = [(title, *(cell(one.figures[name]) for one in found.values())) for name, title in _FIGURES.items()]
+            rows = [
+                (title, *(cell(one.figures.get(name)) for one in found.values()))
+                for name, title in _FIGURES.items()
+                if any(name in one.figures for one in found.values())
+            ]
             yield wide(table(("figure", *(role.value for role in found)), rows))
     if sets:
         yield (
@@ -125,7 +129,8 @@ def subgroups(night: Night, sets: Sets) -> Iterator[str]:
                 if (number := group.ill if which is Figure.SENSITIVITY else group.well)
             ]
             yield wide(table(columns, rows, caption=which))
-        yield '<p class="note">Gain: challenger less champion on the same patients; + is better.</p>'
+        if any(group.gains for group in measures.groups.values()):
+            yield '<p class="note">Gain: challenger less champion on the same patients; + is better.</p>'
 
 
 def _gain(gain: Interval) -> str:

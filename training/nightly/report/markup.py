@@ -28,3 +28,8 @@ def figure(drawn: str, words: str) -> str:
 def wide(content: str) -> str:
     """Return what may be wider than the page, and is then scrolled by itself."""
     return f'<div class="wide">{content}</div>'
+
+
+def wording(name: str) -> str:
+    """Return a figure's name as it is written in a sentence."""
+    return "AUC" if name == "auc" else name.replace("_", "-")

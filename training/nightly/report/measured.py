@@ -45,7 +45,7 @@ class Measured:
     Attributes
     ----------
     figures : mapping of str to Interval
-        Of `FIGURES`; empty where `problem` says why they cannot be measured.
+        Of `FIGURES`, or what had been measured before; empty where `problem` says why it cannot be.
     ill, well : Calls
         Of the pictures with pneumonia and of those without.
     """
@@ -95,7 +95,7 @@ def measure(examined: Examined, resamples: int = _RESAMPLES) -> Measures:
     """Measure what every model came to; of any input, however damaged or empty."""
     pictures = examined.pictures
     ill = pictures.ill
-    found = {role: _measured(examined, said, resamples) for role, said in _in_order(examined.answers).items()}
+    found = {role: _measured(examined, role, resamples) for role in _roles(examined.answers)}
     sound = {role: examined.answers[role] for role, one in found.items() if one.problem is None}
     return Measures(
         images=len(pictures),
@@ -113,20 +113,22 @@ def scored(examined: Examined, answers: Answers) -> Scored:
     return Scored(pictures.labels, answers.scores, answers.probabilities, pictures.numbers)
 
 
-def _in_order(answers: Mapping[Role, Answers]) -> dict[Role, Answers]:
-    return {role: answers[role] for role in Role if role in answers}
+def _roles(answers: Mapping[Role, Answers]) -> list[Role]:
+    """Return whose answers there are, in order; an anchor that is the champion is not asked twice."""
+    anchor, champion = answers.get(Role.ANCHOR), answers.get(Role.CHAMPION)
+    twice = anchor is not None and champion is not None and anchor.digest == champion.digest
+    return [role for role in Role if role in answers and not (twice and role is Role.ANCHOR)]
 
 
-def _measured(examined: Examined, said: Answers, resamples: int) -> Measured:
+def _measured(examined: Examined, role: Role, resamples: int) -> Measured:
+    said = examined.answers[role]
     ill, told = examined.pictures.ill, np.isfinite(said.scores)
     called = said.scores >= said.threshold
     problem = _problem(examined, said)
-    return Measured(
-        figures=intervals(scored(examined, said), said.threshold, FIGURES, resamples) if problem is None else {},
-        ill=_calls(ill, told, called),
-        well=_calls(~ill, told, called),
-        problem=problem,
-    )
+    figures: Mapping[str, Interval] = {}
+    if problem is None:
+        figures = examined.figures.get(role) or intervals(scored(examined, said), said.threshold, FIGURES, resamples)
+    return Measured(figures=figures, ill=_calls(ill, told, called), well=_calls(~ill, told, called), problem=problem)
 
 
 def _problem(examined: Examined, said: Answers) -> str | None:

@@ -14,6 +14,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.manifest import Interval
 from db.vocabulary import ExaminedOn, ImageClass, LabelOrigin, NightKind, NightState, NightStep, Side
 from training.fitting.run import Epoch
 from training.nightly.gate.decision import Decision
@@ -113,6 +114,9 @@ class Examined:
         The frozen test set, or the newest reviewed weeks; may be empty.
     answers : mapping of Role to Answers
         Of the models that were asked; an anchor that is the champion may be left out.
+    figures : mapping of Role to mapping of str to Interval
+        What `training.examination.metrics.intervals` gave for them, where that was asked
+        before; otherwise the report asks it itself, which takes minutes of 20,000 pictures.
 
     Raises
     ------
@@ -122,6 +126,7 @@ class Examined:
 
     pictures: FrozenTest
     answers: Mapping[Role, Answers]
+    figures: Mapping[Role, Mapping[str, Interval]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         columns = {"patients": len(self.pictures.patients)}

@@ -11,7 +11,7 @@ from training.nightly.gate.decision import Decision, Finding, Rule, Standing
 from training.nightly.report import plots
 from training.nightly.report.compared import confusions, curves, models, subgroups
 from training.nightly.report.looked_at import THUMBNAIL, disagreements, drift
-from training.nightly.report.markup import badge, figure, wide
+from training.nightly.report.markup import badge, figure, wide, wording
 from training.nightly.report.measured import Measures
 from training.nightly.report.night import Night
 from training.nightly.report.summary import duration, headline, reasons, warnings
@@ -26,10 +26,9 @@ svg {{ max-width: 100%; height: auto; }} svg text {{ fill: currentColor; }}
 .badge.grave {{ border-color: #d55e00; }}
 .look {{ border-left: 4px solid #b07d12; padding-left: .7rem; }}
 .two {{ display: flex; flex-wrap: wrap; gap: 0 2.5rem; }} caption {{ text-align: left; font-weight: 600; }}
-.charts {{ grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); }}
 .share {{ display: inline-block; height: .7em; background: #0072b2; print-color-adjust: exact; }}
 .share.recent {{ background: #d55e00; }}
-.shown {{ display: grid; grid-template-columns: repeat(auto-fill, minmax({THUMBNAIL}px, 1fr)); gap: .9rem; }}
+.charts, .shown {{ display: flex; flex-wrap: wrap; gap: .9rem; }} .charts figure {{ max-width: 24rem; }}
 .shown img, .gone {{ width: {THUMBNAIL}px; height: {THUMBNAIL}px; object-fit: contain; background: #000; }}
 .gone {{ display: grid; place-content: center; background: #8883; font-size: .85rem; }}
 @media print {{
@@ -87,9 +86,9 @@ def _gate(decision: Decision | None) -> Iterator[str]:
     rows = [_finding(finding) for standing in _STANDINGS for finding in decision.of(standing)]
     yield f"<h2>The gate: {decision.verdict}</h2>"
     yield (
-        "<p>Tonight's level for superiority in {decision.rules.metric} was "
-        f"{decision.alpha:.2g}, one-sided; {len(decision.spending.nights)} nights of the last year were spent."
-        + (" The challenger becomes the anchor if it is promoted." if decision.becomes_anchor else "")
+        f"<p>Tonight's level for superiority in {escape(wording(decision.rules.metric))} was {decision.alpha:.2g}, "
+        f"one-sided; nights spent within a year: {len(decision.spending.nights)}."
+        + (" As it stands the challenger has lost nothing to the anchor." if decision.becomes_anchor else "")
         + "</p>"
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("rule", "came out", "found"))
@@ -99,7 +98,7 @@ def _gate(decision: Decision | None) -> Iterator[str]:
 def _finding(finding: Finding) -> str:
     named = finding.rule.replace("_", " ")
     if finding.rule is Rule.NOT_INFERIOR and finding.figure is not None:
-        named += f", {finding.figure.replace('_', '-')}"
+        named += f", {wording(finding.figure)}"
     return (
         f"<tr><td>{escape(named)}</td><td>{badge(finding.standing)}</td>"
         f"<td>{escape(finding.words[:1].upper() + finding.words[1:])}.</td></tr>"

@@ -73,6 +73,7 @@ def scores(models: Mapping[Role, tuple[Scored, float]]) -> str:
         place.axvline(threshold, color=_FAINT, ls=":", label="threshold")
         # few lie between the heaps at either end, and those few are what matters
         place.set(xlabel="score", ylabel="pictures", yscale="symlog", title=role.value)
+        place.yaxis.set_major_formatter("{x:,.0f}")
     # the panels agree in what their lines mean
     figure.legend(*places[0].get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=3)
     return inline_svg(figure, f"histograms of the scores of {_listed(models)}, thresholds marked")

@@ -64,8 +64,8 @@ def _warnings(night: Night, test: Measures | None, recent: Measures | None) -> I
     yield from night.notes
     if night.drift and night.drift.level in _DISTURBING:
         ending = " It blocks promotion." if night.drift.blocks else ""
-        named = ", ".join(panel.name for panel in night.drift.panels if panel.level == night.drift.level)
-        yield f"Drift: {night.drift.level}" + (f" in {named}." if named else ".") + ending
+        where = ", ".join(panel.name for panel in night.drift.panels if panel.level == night.drift.level)
+        yield f"Drift: {night.drift.level}" + (f" in {where}." if where else ".") + ending
     if night.material:
         if night.material.test_set is None:
             yield "There is no frozen test set, so nothing can be promoted: `lungwatch testset freeze` makes one."
@@ -76,14 +76,18 @@ def _warnings(night: Night, test: Measures | None, recent: Measures | None) -> I
             )
         if count := night.material.pixels_gone:
             yield f"{count} labelled pictures could not be used: their pixels are gone."
-    for name, measures in ((_TEST, test), (_RECENT, recent)):
-        for role, found in measures.models.items() if measures and measures.images else ():
+    for examined, measures in ((night.test, test), (night.recent, recent)):
+        if examined is None or measures is None or not measures.images:
+            continue
+        for role, found in measures.models.items():
             if found.problem:
-                yield f"The {role} cannot be measured on the {name}: {found.problem}."
+                yield f"The {role} cannot be measured on the {named(night, examined)}: {found.problem}."
 
 
 def size(measures: Measures) -> str:
     """Say how many pictures there are."""
+    if not measures.images:
+        return "No pictures"
     return (
         f"{measures.images:,} pictures of {measures.patients:,} patients, {measures.ill_images:,} of them with "
         f"pneumonia ({measures.ill_patients:,} patients)"
