@@ -116,8 +116,10 @@ def days(session: Session, first: date, last: date, most: int) -> Days:
 
 def images(session: Session, chosen: Days) -> Iterator[ImageSeen]:
     """Give every image of the studies looked at."""
-    first_answer = select(func.min(Prediction.id)).where(Prediction.image_id == Image.id).scalar_subquery()
-    first_receipt = select(func.min(Receipt.id)).where(Receipt.image_id == Image.id).scalar_subquery()
+    first_answer = (
+        select(func.min(Prediction.id)).where(Prediction.image_id == Image.id).correlate(Image).scalar_subquery()
+    )
+    first_receipt = select(func.min(Receipt.id)).where(Receipt.image_id == Image.id).correlate(Image).scalar_subquery()
     peer = select(Receipt.peer).where(Receipt.id == first_receipt).scalar_subquery()
     query = (
         select(
