@@ -56,6 +56,7 @@ COMMANDS: Final[dict[str, Planned]] = {
     "trace": Planned("cli.trace:trace", "Tell one study's whole story.", "Look"),
     "quarantine": Planned("cli.quarantine:app", "List, show or retry what could not be processed.", "Look"),
     "verdicts": Planned("cli.verdicts:app", "Enter, import or list what readers said; judge the model by it.", "Look"),
+    "drift": Planned("cli.drift:app", "See whether what arrives is still as it was; set what that is.", "Look"),
     "predict": Planned("cli.predict:predict", "Classify DICOM or image files; needs no database.", "Model"),
     "models": Planned("cli.models:app", "List, show, verify, promote or roll back model versions.", "Model"),
     "data": Planned("cli.data:app", "Look at a data set; register it with labels and patient split.", "Model"),

@@ -332,7 +332,7 @@ class Settings(BaseSettings):
         0.01, description="Probability that chance alone raises anything in one look, at most.", gt=0, le=0.5
     )
     drift_masters: int = Field(
-        300, description="Master images of each period whose grey levels are measured.", ge=1, le=100_000
+        400, description="Master images of each period whose grey levels are measured.", ge=1, le=100_000
     )
     drift_blocks: bool = Field(default=True, description="Promote nothing while drift is strong; false only tells it.")
 

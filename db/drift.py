@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from db.base import database_now
+from db.chunks import in_chunks
 from db.consensus import Finding, Reading, consensus
 from db.judged import reading
 from db.models.flag import Flag
@@ -26,33 +28,26 @@ from db.vocabulary import FlagKind, Outcome
 
 # raised for what the model, or whoever measures its input, saw in the image
 _OF_THE_IMAGE = (FlagKind.SUSPECTED, FlagKind.UNCERTAIN, FlagKind.UNFAMILIAR, FlagKind.POOR_IMAGE, FlagKind.NO_RESULT)
-_ROWS_AT_ONCE = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """Days by UTC, and which of the studies first received in them are looked at.
+    """Days by UTC, and the studies first received in them.
 
     Attributes
     ----------
     first, last : date
         Both included.
     studies : int
-        All of them.
-    stride : int
-        Of so many studies one is looked at, by its number: the same ones each time.
+        How many there are.
+    looked_at : tuple of int
+        Numbers of those looked at, ascending: all, or every second, third ... by number, so the same ones each time.
     """
 
     first: date
     last: date
     studies: int
-    stride: int
-
-    @property
-    def looked_at(self) -> ColumnElement[bool]:
-        """Select these studies."""
-        within = _within(self.first, self.last)
-        return within if self.stride == 1 else and_(within, Study.id % self.stride == 0)
+    looked_at: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +104,19 @@ class StudyRead:
 
 
 def days(session: Session, first: date, last: date, most: int) -> Days:
-    """Count the studies of some days, and choose at most about `most` of them to look at."""
-    found = session.scalars(select(func.count()).select_from(Study).where(_within(first, last))).one()
-    return Days(first, last, found, max(1, -(-found // most)))
+    """Find the studies of some days, and choose `most` of them to look at, or nearly so many."""
+    within = _within(first, last)
+    found = session.scalars(select(func.count()).select_from(Study).where(within)).one()
+    stride = max(1, -(-found // most))
+    numbers = select(Study.id).where(within, Study.id % stride == 0).order_by(Study.id)
+    return Days(first, last, found, tuple(session.scalars(numbers)))
 
 
 def images(session: Session, chosen: Days) -> Iterator[ImageSeen]:
     """Give every image of the studies looked at."""
-    first_answer = select(func.min(Prediction.id)).where(Prediction.image_id == Image.id).scalar_subquery()
-    first_receipt = select(func.min(Receipt.id)).where(Receipt.image_id == Image.id).scalar_subquery()
-    peer = select(Receipt.peer).where(Receipt.id == first_receipt).scalar_subquery()
+    first_answer = select(func.min(Prediction.id)).where(Prediction.image_id == Image.id).correlate(Image)
+    first_receipt = select(func.min(Receipt.id)).where(Receipt.image_id == Image.id).correlate(Image)
+    peer = select(Receipt.peer).where(Receipt.id == first_receipt.scalar_subquery()).scalar_subquery()
     query = (
         select(
             Study.id,
@@ -138,46 +136,43 @@ def images(session: Session, chosen: Days) -> Iterator[ImageSeen]:
             Prediction.unfamiliarity_threshold,
         )
         .join(Image, Image.study_id == Study.id)
-        .outerjoin(Prediction, Prediction.id == first_answer)
-        .where(chosen.looked_at)
+        .outerjoin(Prediction, Prediction.id == first_answer.scalar_subquery())
     )
-    for study_id, issuer, patient_id, *rest in session.execute(query).yield_per(_ROWS_AT_ONCE):
-        yield ImageSeen(study_id, _patient(study_id, issuer, patient_id), *rest)
+    # some at a time: for all at once PostgreSQL would rather read the whole table of images
+    for some in in_chunks(chosen.looked_at):
+        for study_id, issuer, patient_id, *rest in session.execute(query.where(Study.id.in_(some))):
+            yield ImageSeen(study_id, _patient(study_id, issuer, patient_id), *rest)
 
 
 def flagged(session: Session, chosen: Days) -> frozenset[int]:
     """Return which of the studies looked at have, or had, a flag that is about what an image shows."""
-    query = (
-        select(Flag.study_id)
-        .join(Study, Study.id == Flag.study_id)
-        .where(chosen.looked_at, Flag.kind.in_(_OF_THE_IMAGE))
-        .distinct()
-    )
-    return frozenset(session.scalars(query))
+    query = select(Flag.study_id).where(Flag.kind.in_(_OF_THE_IMAGE)).distinct()
+    chunks = (session.scalars(query.where(Flag.study_id.in_(some))) for some in in_chunks(chosen.looked_at))
+    return frozenset(chain.from_iterable(chunks))
 
 
 def read(session: Session, chosen: Days) -> Iterator[StudyRead]:
     """Give what readers said of the studies looked at: of each study once for those who saw, once for those blind."""
-    query: Select[Study, StudyRevision, Verdict] = (
+    query = (
         select(Study, StudyRevision, Verdict)
         .join(StudyRevision, StudyRevision.study_id == Study.id)
         .join(Verdict, Verdict.study_revision_id == StudyRevision.id)
-        .where(chosen.looked_at)
         .order_by(StudyRevision.revision)
     )
-    said: dict[tuple[Study, bool], dict[StudyRevision, list[Reading]]] = {}
-    for study, revision, verdict in session.execute(query):
-        of_study = said.setdefault((study, not verdict.model_visible), {})
-        of_study.setdefault(revision, []).append(reading(verdict))
-    for (study, blind), by_revision in said.items():
-        revision = next(iter(by_revision)) if blind else next(reversed(by_revision))
-        yield StudyRead(
-            study_id=study.id,
-            patient=_patient(study.id, study.issuer_of_patient_id, study.patient_id),
-            blind=blind,
-            outcome=revision.outcome,
-            finding=consensus(by_revision[revision]).finding,
-        )
+    for some in in_chunks(chosen.looked_at):
+        said: dict[tuple[Study, bool], dict[StudyRevision, list[Reading]]] = {}
+        for study, revision, verdict in session.execute(query.where(Study.id.in_(some))):
+            of_study = said.setdefault((study, not verdict.model_visible), {})
+            of_study.setdefault(revision, []).append(reading(verdict))
+        for (study, blind), by_revision in said.items():
+            revision = next(iter(by_revision)) if blind else next(reversed(by_revision))
+            yield StudyRead(
+                study_id=study.id,
+                patient=_patient(study.id, study.issuer_of_patient_id, study.patient_id),
+                blind=blind,
+                outcome=revision.outcome,
+                finding=consensus(by_revision[revision]).finding,
+            )
 
 
 def first_day(session: Session) -> date | None:

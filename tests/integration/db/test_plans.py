@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session
 
 from core.settings import Settings
-from db import claims, removal
+from db import claims, drift, removal
 from db.base import make_engine, make_sessions
 from db.migrate import upgrade
 from db.quarantine import quarantined
@@ -167,6 +168,18 @@ def _retention(session: Session) -> None:
     removal.needed_masters(session, [f"m{number}" for number in range(1, 21)], before)
 
 
+def _drift(session: Session) -> None:
+    today = datetime.now(UTC).date()
+    # as for retention below: what is looked at at once is a small share
+    chosen = drift.days(session, today - timedelta(days=3), today, STUDIES)
+    assert 70 < chosen.studies < 100
+    assert len(list(drift.images(session, chosen))) == chosen.studies
+    assert len(drift.flagged(session, chosen)) == chosen.studies
+    assert len(drift.days(session, today - timedelta(days=28), today, 100).looked_at) < 100
+    list(drift.read(session, chosen))
+    assert drift.first_day(session)
+
+
 def _claim(session: Session) -> None:
     assert len(claims.claim(session, 3, 60, ["l"])) == 3
     session.rollback()
@@ -186,6 +199,7 @@ def _claim(session: Session) -> None:
         pytest.param(status, id="status"),
         pytest.param(lambda session: quarantined(session, reason="TRUNCATED"), id="quarantine"),
         pytest.param(_retention, id="retention"),
+        pytest.param(_drift, id="drift"),
     ],
 )
 def test_no_table_is_read_from_end_to_end(

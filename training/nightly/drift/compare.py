@@ -20,6 +20,7 @@ from training.nightly.drift.sizes import (
     share_at,
     shares,
     stability_index,
+    steadied,
 )
 
 Seen = Mapping[Name, Sample]
@@ -28,7 +29,7 @@ Seen = Mapping[Name, Sample]
 _FEWEST: Final = 30
 _MOST_CATEGORIES: Final = 12
 _OTHERS: Final = "(others)"
-_NOTHING: Final = Sample(np.empty(0), np.empty(0))
+_NOTHING: Final = Sample(np.empty(0), np.empty(0, np.int64))
 _NUMBERS: Final = frozenset({Name.SCORE, Name.UNFAMILIARITY, Name.BRIGHTNESS, Name.CONTRAST, Name.SHARPNESS})
 
 
@@ -100,12 +101,13 @@ class _Pair:
     def _rate(self) -> Measure:
         before, now = float(self.reference.values.mean()), float(self.recent.values.mean())
         bounds = self._bounds()
+        steady_before, steady_now = steadied(before, self.worths[0]), steadied(now, self.worths[1])
         outside = [
-            f"outside {share_at(before, -size):.1%} to {share_at(before, size):.1%}"
+            f"outside {share_at(steady_before, -size):.1%} to {share_at(steady_before, size):.1%}"
             for size in (bounds.notice, bounds.strong)
         ]
         words = f"{now:.1%}, in the reference {before:.1%}; a notice {outside[0]}, strong {outside[1]}"
-        found = self._leveled(h(before, now), words, bounds)
+        found = self._leveled(h(steady_before, steady_now), words, bounds)
         parts = np.array([before, 1 - before]), np.array([now, 1 - now])
         return self._drawn(found, *parts, categories=("yes", "no"))
 

@@ -14,14 +14,14 @@ from training.nightly.drift.sizes import Sample
 from training.nightly.drift.weeks import sample
 
 
-def grey_levels(masters: Path, patients: Mapping[str, str], most: int) -> dict[Name, Sample]:
+def grey_levels(masters: Path, patients: Mapping[str, int], most: int) -> dict[Name, Sample]:
     """Measure some of the masters, the same ones each time.
 
     Parameters
     ----------
     masters : Path
         The masters directory.
-    patients : mapping of str to str
+    patients : mapping of str to int
         Patients by digest of master.
     most : int
         Masters to measure: those with the smallest digests, for a digest has nothing to do with what it is of. Where
@@ -32,7 +32,7 @@ def grey_levels(masters: Path, patients: Mapping[str, str], most: int) -> dict[N
     dict of Name to Sample
         BRIGHTNESS, CONTRAST and SHARPNESS; shorter where masters are gone.
     """
-    found: dict[Name, tuple[list[float], list[str]]] = {}
+    found: dict[Name, tuple[list[float], list[int]]] = {}
     measured = missing = 0
     for digest in sorted(patients):
         if most in (measured, missing):

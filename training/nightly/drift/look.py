@@ -94,9 +94,7 @@ def _samples(settings: Settings, collector: Collector) -> dict[Name, Sample]:
 
 
 def _period(chosen: Days) -> Period:
-    return Period(
-        first=chosen.first, last=chosen.last, studies=chosen.studies, looked_at=chosen.studies // chosen.stride
-    )
+    return Period(first=chosen.first, last=chosen.last, studies=chosen.studies, looked_at=len(chosen.looked_at))
 
 
 def _words(level: Level, measures: Sequence[Measure], *, blocks: bool) -> str:

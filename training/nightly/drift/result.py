@@ -130,7 +130,8 @@ class Measure(_Stored):
     reference_worth, recent_worth : int
         How many patients with one each would tell as much.
     edges : tuple of float or None
-        Of a distribution: the ends of its bins, one more than there are shares.
+        Of a distribution: the ends of its bins, one more than there are shares. A value that is common has a bin of
+        its own, as good as without width.
     categories : tuple of str or None
         Of the others: what the shares are of. Some of it is text as received.
     reference_shares, recent_shares : tuple of float

@@ -40,12 +40,12 @@ class Sample:
     ----------
     values : ndarray, shape (n,)
         Of float64, bool, or text.
-    patients : ndarray of object, shape (n,)
-        What tells patients apart.
+    patients : ndarray of int64, shape (n,)
+        Values of one patient share a number.
     """
 
     values: NDArray[Any]
-    patients: NDArray[Any]
+    patients: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.values)
@@ -133,6 +133,14 @@ def largest_distance(reference: Floats, recent: Floats) -> float:
     return float(np.abs(shares[0] - shares[1]).max())
 
 
+def steadied(share: float, worth: float) -> float:
+    """Return a share as if a little of either were seen besides (Anscombe 1948, Biometrika 35:246).
+
+    Without, what is seen of few by chance looks large next to nothing, and next to everything.
+    """
+    return (share * worth + 3 / 8) / (worth + 3 / 4)
+
+
 def h(before: float, now: float) -> float:
     """Return Cohen's h of two shares, below 0 where the second is smaller (Statistical Power Analysis, 1988)."""
     return 2 * math.asin(now**0.5) - 2 * math.asin(before**0.5)
@@ -145,8 +153,12 @@ def share_at(before: float, size: float) -> float:
 
 
 def quantile_edges(values: Floats, bins: int = 10) -> Floats:
-    """Return inner edges that part the values alike, fewer where many are the same."""
-    return np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
+    """Return inner edges that part the values alike.
+
+    A value that is so common that it is several of these edges gets a bin of its own, as wide as one number.
+    """
+    edges, counts = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]), return_counts=True)
+    return np.sort(np.concatenate([edges, np.nextafter(edges[counts > 1], np.inf)]))
 
 
 def shares(values: Floats, inner: Floats) -> Floats:

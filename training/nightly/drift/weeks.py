@@ -40,24 +40,26 @@ class Collector:
 
     Attributes
     ----------
-    masters : dict of str to str
-        Patients of the master images in scope, by digest.
+    masters : dict of str to int
+        Patients of the master images in scope, by digest; here and elsewhere a patient is a number in order of coming.
     """
 
     def __init__(self, model_version_id: int | None) -> None:
         self.model = model_version_id
-        self.masters: dict[str, str] = {}
-        self._values: dict[Name, tuple[list[Any], list[str]]] = {}
-        self._studies: dict[int, tuple[str, set[int | None]]] = {}
+        self.masters: dict[str, int] = {}
+        self._patients: dict[str, int] = {}
+        self._values: dict[Name, tuple[list[Any], list[int]]] = {}
+        self._studies: dict[int, tuple[int, set[int | None]]] = {}
 
     def images(self, seen: Iterable[ImageSeen]) -> None:
         """Take the images of the studies; before what is known of the studies themselves."""
         for one in seen:
-            in_scope = one.outcome in _IN_SCOPE
-            if in_scope:
-                self._in_scope(one)
-            if in_scope or one.outcome is Outcome.OUT_OF_SCOPE:
-                self._add(Name.SCOPE, "in scope" if in_scope else one.reason or _NOT_SAID, one.patient)
+            patient = self._patients.setdefault(one.patient, len(self._patients))
+            if one.outcome in _IN_SCOPE:
+                self._add(Name.SCOPE, "in scope", patient)
+                self._in_scope(one, patient)
+            elif one.outcome is Outcome.OUT_OF_SCOPE:
+                self._add(Name.SCOPE, one.reason or _NOT_SAID, patient)
 
     def flags(self, flagged: frozenset[int]) -> None:
         """Take which studies are flagged; those count whose images the model alone answered for."""
@@ -71,16 +73,16 @@ class Collector:
             found = _AGREES.get((one.outcome, one.blind))
             if found is None or one.finding not in _ANSWERS or one.study_id not in self._studies:
                 continue
-            if self._studies[one.study_id][1] == {self.model}:
+            patient, models = self._studies[one.study_id]
+            if models == {self.model}:
                 name, agreeing = found
-                self._add(name, one.finding is agreeing, one.patient)
+                self._add(name, one.finding is agreeing, patient)
 
     def samples(self) -> dict[Name, Sample]:
         """Return what was gathered."""
         return {name: sample(values, patients) for name, (values, patients) in self._values.items()}
 
-    def _in_scope(self, one: ImageSeen) -> None:
-        patient = one.patient
+    def _in_scope(self, one: ImageSeen, patient: int) -> None:
         failed = one.outcome is Outcome.NO_RESULT and one.reason != Rejection.UNFAMILIAR
         self._add(Name.NO_RESULT, failed, patient)
         self._add(Name.DEVICE, (one.manufacturer or "").strip() or _NOT_SAID, patient)
@@ -94,30 +96,30 @@ class Collector:
             return
         self._studies.setdefault(one.study_id, (patient, set()))[1].add(one.model_version_id)
         if one.model_version_id == self.model:
-            self._answered(one)
+            self._answered(one, patient)
 
-    def _answered(self, one: ImageSeen) -> None:
+    def _answered(self, one: ImageSeen, patient: int) -> None:
         if one.score is not None:
             for name in (Name.SCORE, Name.SCORE_DISTANCE):
-                self._add(name, one.score, one.patient)
+                self._add(name, one.score, patient)
         if one.unfamiliarity_threshold is not None:
             # no number counts as unlike, as where it was decided
             unlike = one.unfamiliarity is None or one.unfamiliarity >= one.unfamiliarity_threshold
-            self._add(Name.UNFAMILIAR, unlike, one.patient)
+            self._add(Name.UNFAMILIAR, unlike, patient)
             if one.unfamiliarity is not None:
-                self._add(Name.UNFAMILIARITY, one.unfamiliarity, one.patient)
+                self._add(Name.UNFAMILIARITY, one.unfamiliarity, patient)
 
-    def _add(self, name: Name, value: object, patient: str) -> None:
+    def _add(self, name: Name, value: object, patient: int) -> None:
         values, patients = self._values.setdefault(name, ([], []))
         values.append(value)
         patients.append(patient)
 
 
-def sample(values: list[Any], patients: list[str]) -> Sample:
+def sample(values: list[Any], patients: list[int]) -> Sample:
     """Return values, all of one type, with their patients as arrays."""
     # text stays objects: an array of text is as wide as the longest
     texts = bool(values) and isinstance(values[0], str)
-    return Sample(np.array(values, object if texts else None), np.array(patients, object))
+    return Sample(np.array(values, object if texts else None), np.array(patients, np.int64))
 
 
 def age_group(days: int | None) -> str:
