@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.settings import Settings
 from db.models.learning import PatientSide, Snapshot
 from db.sides import place
-from db.vocabulary import Side, Use
+from db.vocabulary import Share, Side, Use
 from tests.factories.rows import ago, digest
 from tests.integration.snapshot_kit import ILL, WELL, Site, patients, pixels
 from training.datasets.patients import Split
@@ -26,6 +26,7 @@ from training.nightly.snapshot.changes import changed_in_test, new_labels
 from training.nightly.snapshot.manifest import Manifest, Reason
 from training.nightly.snapshot.material import material
 from training.nightly.snapshot.recent import recent
+from training.nightly.snapshot.sides import side_of
 from training.nightly.snapshot.take import read, take
 
 Sessions = sessionmaker[Session]
@@ -118,6 +119,9 @@ def test_an_imported_patient_goes_by_the_data_sets_use(site: Site, sessions: Ses
     with sessions() as session:
         # nothing of theirs is used: another picture will say where they belong
         assert session.get(PatientSide, names[Use.DROPPED]) is None
+    site.label(names[Use.DROPPED], ILL, 200)
+    _, manifest = take(site.settings, sessions)
+    assert sides_of(manifest)[names[Use.DROPPED]] is side_of(names[Use.DROPPED])
 
 
 def test_the_same_picture_is_never_on_two_sides(site: Site, sessions: Sessions) -> None:
@@ -219,8 +223,10 @@ def test_new_labels_are_those_to_learn_from(site: Site, sessions: Sessions) -> N
 
 def test_recent_is_what_was_read_lately_of_held_out_patients(site: Site, sessions: Sessions) -> None:
     day = 86_400
-    (fit,), (held, other) = patients(Side.FIT, 1), patients(Side.HELD_OUT, 2)
+    (fit,), (held, other) = patients(Side.FIT, 1), patients(Side.HELD_OUT, 2, Share.TEST)
     site.label(fit, ILL, 1)
+    # nobody froze anything yet, and still nobody is to look
+    site.label(patients(Side.HELD_OUT, 1, Share.SEALED)[0], ILL, 5)
     site.label(held, ILL, 2, read_at=ago(40 * day))
     newest = site.label(held, WELL, 3, read_at=ago(5 * day))
     site.import_set("public", [(other, WELL, 4, Use.TEST)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -229,8 +230,25 @@ def test_after_a_quarter_it_may_be_opened_again(site: Site, sessions: Sessions) 
                 assert sealed.refuse_closed(session, 90) == 1
 
 
-def test_of_two_who_open_at_once_one_sees_nothing(site: Site, sessions: Sessions) -> None:
+def test_of_two_who_open_at_once_one_sees_nothing(
+    site: Site, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(site)
+    both_have_scored, both_are_let_in = threading.Barrier(2), threading.Barrier(2)
+    refuse_closed, record = sealed.refuse_closed, sealed.record
+
+    def ask(*arguments: Any, **options: Any) -> int:
+        both_have_scored.wait(timeout=60)
+        return refuse_closed(*arguments, **options)
+
+    def write(*arguments: Any) -> int:
+        # the other one can come here only if nothing keeps it out
+        with suppress(threading.BrokenBarrierError):
+            both_are_let_in.wait(timeout=0.5)
+        return record(*arguments)
+
+    monkeypatch.setattr(sealed, "refuse_closed", ask)
+    monkeypatch.setattr(sealed, "record", write)
     found: list[object] = []
 
     def work() -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db.datasets import Entry, NewDataSet, current
 from db.datasets import record as import_data
 from db.label_evidence import evidence
-from db.labels import Changes, labels, plan, record
+from db.labels import Changes, Wanted, labels, plan, record
 from db.models.dataset import Label
 from db.selection import labelled
 from db.vocabulary import DataLayout, FlagKind, ImageClass, LabelOrigin, Outcome, Use, VerdictKind
@@ -128,6 +128,22 @@ def test_a_withdrawn_label_is_none_to_an_import(sessions: sessionmaker[Session])
         done = import_data(session, NewDataSet("site", digest("site"), DataLayout.TABLE, "ours"), [entry])
         assert (done.new_images, done.new_labels, done.changed) == (0, 1, ())
     assert in_force(sessions) == [(3, ILL, None, LabelOrigin.IMPORTED, ())]
+
+
+def test_a_page_of_labels_does_not_end_where_some_were_withdrawn(sessions: sessionmaker[Session]) -> None:
+    def wanted(number: int) -> Wanted:
+        return Wanted(digest(number), digest("P")[:16], ILL, None, frozenset({verdict_id}))
+
+    with sessions.begin() as session, rows_in(session):
+        verdict_id = VerdictFactory().id
+        record(session, [wanted(number) for number in range(6)])
+    with sessions.begin() as session:
+        record(session, [wanted(0), wanted(5)])
+    with sessions() as session:
+        (first,) = labelled(session, 1)
+        (last,) = labelled(session, 1, first.labelled_image_id)
+        assert (first.master_digest, last.master_digest) == (digest(0), digest(5))
+        assert labelled(session, 1, last.labelled_image_id) == []
 
 
 def test_only_pictures_that_the_readers_saw_are_labelled(sessions: sessionmaker[Session]) -> None:

@@ -135,15 +135,15 @@ def _pages(session: Session) -> Iterator[Sequence[Labelled]]:
 def _wanted(found: _Found, known: Mapping[str, Side]) -> dict[str, Side]:
     """Place the patients that were never met."""
     by_patient: dict[str, set[Use]] = defaultdict(set)
+    # of one who only has dropped pictures, none is used: where the patient belongs will be said by another
+    present: set[str] = set()
     for row in found.rows:
         if row.patient_digest not in known:
-            by_patient[row.patient_digest] |= found.uses.get(row.labelled_image_id, frozenset())
-    return {
-        patient: side_by_use(given) or side_of(patient)
-        for patient, given in by_patient.items()
-        # of one who only has dropped pictures, none is used: where the patient belongs will be said by another
-        if given != {Use.DROPPED}
-    }
+            given = found.uses.get(row.labelled_image_id, frozenset())
+            by_patient[row.patient_digest] |= given
+            if Use.DROPPED not in given:
+                present.add(row.patient_digest)
+    return {patient: side_by_use(by_patient[patient]) or side_of(patient) for patient in present}
 
 
 def _sort_out(found: _Found, side: Mapping[str, Side], is_there: Callable[[str], bool]) -> Collected:
