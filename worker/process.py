@@ -26,6 +26,7 @@ from worker.doorbell import Doorbell, start_embedded_beat
 from worker.engine import Engine
 from worker.lanes import Lanes
 from worker.pipeline import Journey
+from worker.rescoring.rescorer import Rescorer
 
 log = logging.get(__name__)
 
@@ -74,6 +75,7 @@ def run(settings: Settings, *, beat: bool = False) -> int:
         settings,
         sessions=sessions,
         journey=Journey(settings, sessions, lanes),
+        rescorer=Rescorer(settings, sessions, clock),
         champion=champion,
         bell=bell,
         stopping=stopping,
