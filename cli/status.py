@@ -158,6 +158,8 @@ def _show(
         age = "" if asked.oldest_waiting_seconds is None else f", the oldest for {asked.oldest_waiting_seconds:.0f} s"
         within = f"within a week {asked.reported} reported, {asked.given_up} given up"
         rows.append(("Commitment", f"{asked.waiting} wait to be reported{age}; {within}"))
+    if report.rescoring:
+        rows.append(("Re-scoring", f"{report.rescoring} images wait until nothing newly received does"))
     if disk is not None:
         rows.append(("Disk", f"{disk.free >> 30} of {disk.total >> 30} GiB free, {disk.watermark >> 30} must stay"))
     out.print(facts(rows))

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from db import rescoring
 from db.base import database_now
 from db.models.commitment import Commitment
 from db.models.model import Heartbeat, ModelVersion
@@ -114,6 +115,8 @@ class StatusReport:
         Those seen within a day, or within a week and never stopped, and however old a registrar that settling
         waits for; newest first.
     commitments : CommitmentCounts
+    rescoring : int
+        Images that wait for the champion to score them again.
     """
 
     at: datetime
@@ -129,6 +132,7 @@ class StatusReport:
     champion: ChampionRow | None
     processes: tuple[ProcessRow, ...]
     commitments: CommitmentCounts = CommitmentCounts()
+    rescoring: int = 0
 
 
 def status(session: Session) -> StatusReport:
@@ -168,6 +172,7 @@ def status(session: Session) -> StatusReport:
         else ChampionRow(reign.model.name, reign.model.version, reign.since, reign.fencing_token),
         processes=_processes(session, now),
         commitments=_commitments(session, now),
+        rescoring=rescoring.waiting(session),
     )
 
 

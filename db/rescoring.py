@@ -29,7 +29,6 @@ from db.vocabulary import Outcome, RescoringState, Unscored
 
 # what a model said something of; an image that could not be read has no pixels to score
 CLASSIFIED: Final = (Outcome.SUSPECTED, Outcome.NO_RESULT, Outcome.NOT_SUSPECTED)
-_DAY_SECONDS: Final = 86_400.0
 _AT_ONCE: Final = 400
 
 
@@ -86,7 +85,8 @@ def queue(session: Session, model_version_id: int, days: float, *, now: datetime
     """
     if days <= 0:
         return 0
-    since = database_now(-days * _DAY_SECONDS) if now is None else literal(now - timedelta(days=days))
+    # a value, not the clock itself: PostgreSQL finds by an index only what does not change within the statement
+    since = (now or session.scalars(select(database_now())).one()) - timedelta(days=days)
     candidates = (
         select(
             literal(model_version_id),

@@ -17,7 +17,7 @@ from bundle.runtime import Runtime, Seen
 from core import failpoints, logging
 from core.logging import safe_error
 from imaging.master import load_master
-from imaging.reading import MasterReference
+from imaging.reading import MasterReference, Quality
 from imaging.reasons import Rejection
 from imaging.spec import PreprocessSpec, input_digest
 from worker.decide import decide, is_unfamiliar, no_result
@@ -119,12 +119,12 @@ def _unlike(familiarity: Familiarity, batch: NDArray[np.float32]) -> list[float 
     return [float(value) if math.isfinite(value) else None for value in familiarity.unfamiliarity(batch)]
 
 
-def judge(prepared: Prepared, found: Score, serving: Serving) -> Judgement:
-    """Decide what a score means under the model that gave it."""
+def judge(found: Score, serving: Serving, quality: Quality, digest: str) -> Judgement:
+    """Decide what a score means under the model that gave it, for a master of this quality and input of this digest."""
     if found.failed is not None:
         decision = no_result(found.failed)
     else:
         rules = serving.stamp.rules
         unfamiliar = is_unfamiliar(found.unfamiliarity, rules)
-        decision = decide(found.value, rules, prepared.master.quality, unfamiliar=unfamiliar)
-    return Judgement(decision, serving.stamp, prepared.input_digest, found.unfamiliarity, found.heat)
+        decision = decide(found.value, rules, quality, unfamiliar=unfamiliar)
+    return Judgement(decision, serving.stamp, digest, found.unfamiliarity, found.heat)

@@ -19,6 +19,7 @@ from db.vocabulary import ProcessKind
 from worker.backoff import backoff
 from worker.champion import ChampionWatch
 from worker.pipeline import Journey
+from worker.rescoring.rescorer import Rescorer
 from worker.settle import settle_due
 from worker.sweep import StoreSweep
 
@@ -55,6 +56,8 @@ class Engine:
         The ledger.
     journey : Journey
         What is done with a batch.
+    rescorer : Rescorer
+        What is done when no receipt waits.
     champion : ChampionWatch
         Which model serves.
     bell : threading.Event
@@ -71,6 +74,7 @@ class Engine:
         *,
         sessions: sessionmaker[Session],
         journey: Journey,
+        rescorer: Rescorer,
         champion: ChampionWatch,
         bell: threading.Event,
         stopping: threading.Event,
@@ -79,6 +83,7 @@ class Engine:
         self._settings = settings
         self._sessions = sessions
         self._journey = journey
+        self._rescorer = rescorer
         self._champion = champion
         self._bell = bell
         self._stopping = stopping
@@ -121,6 +126,8 @@ class Engine:
         claimed = 0
         if self._champion.serving is not None:
             claimed = self._journey.run_batch(self._champion.serving, self._stopping, self._tick)
+            if claimed == 0 and self._journey.problem is None and not self._stopping.is_set():
+                claimed = self._rescorer.run_batch(self._champion.serving, self._tick)
         now = self._clock.monotonic()
         for timer in self._timers:
             if not self._stopping.is_set():
@@ -152,7 +159,7 @@ class Engine:
             self._heart.beat(session, model_version_id=serving_id, problem=self._problem())
 
     def _problem(self) -> str | None:
-        problem = self._failure or self._journey.problem or self._champion.problem
+        problem = self._failure or self._journey.problem or self._champion.problem or self._rescorer.problem
         if problem is not None:
             return problem
         return "not ready: no model loaded yet" if self._champion.serving is None else None

@@ -243,7 +243,8 @@ class Journey:
                 self._failed(_spent(image.read, found.failed, "the model failed on this image"))
                 continue
             with self._its_own_failure(image.read):
-                self._record(image.read, image.input_digest, judge(image, found, serving))
+                judgement = judge(found, serving, image.master.quality, image.input_digest)
+                self._record(image.read, image.input_digest, judgement)
 
     def _failed(self, failed: AttemptFailed) -> None:
         """Give an image another attempt later, or quarantine it with the reason of the last one."""

@@ -28,6 +28,7 @@ from worker.engine import Engine
 from worker.lanes import Lanes
 from worker.nightly import Nights
 from worker.pipeline import Journey
+from worker.rescoring.rescorer import Rescorer
 
 log = logging.get(__name__)
 
@@ -76,6 +77,7 @@ def run(settings: Settings, *, beat: bool = False) -> int:
         settings,
         sessions=sessions,
         journey=Journey(settings, sessions, lanes),
+        rescorer=Rescorer(settings, sessions, clock),
         champion=champion,
         bell=bell,
         stopping=stopping,

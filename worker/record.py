@@ -221,7 +221,7 @@ def _come_into_force(
             decision = judgement.decision
             image.outcome, image.reason = decision.outcome, decision.reason
             image.input_digest = judgement.input_digest
-            session.add(_prediction(image, judgement))
+            session.add(prediction(image, judgement))
             flags = decision.flags
             state = ReceiptState.CLASSIFIED
     replace_image_flags(session, study, image, flags)
@@ -233,7 +233,9 @@ def _revise_header(session: Session, study: Study, image: Image, read: Read) -> 
     out_of_scope = read.reading.out_of_scope
     previous = session.scalars(
         select(Prediction)
-        .where(Prediction.image_id == image.id, Prediction.image_revision == image.revision)
+        .where(
+            Prediction.image_id == image.id, Prediction.image_revision == image.revision, Prediction.beside.is_(False)
+        )
         .order_by(Prediction.id.desc())
         .limit(1)
     ).first()
@@ -278,7 +280,8 @@ def _conflict(case: _Case) -> str:
     return "PIXELS" if case.image.sop_class_uid == case.attributes.sop_class_uid else "SOP_CLASS"
 
 
-def _prediction(image: Image, judgement: Judgement) -> Prediction:
+def prediction(image: Image, judgement: Judgement, *, beside: bool = False) -> Prediction:
+    """Return the row for what a model said of an image as it is now; `beside` if it is not to come into force."""
     decision, stamp = judgement.decision, judgement.stamp
     return Prediction(
         image_id=image.id,
@@ -298,6 +301,7 @@ def _prediction(image: Image, judgement: Judgement) -> Prediction:
         unfamiliarity=judgement.unfamiliarity,
         unfamiliarity_threshold=stamp.rules.unfamiliar_from,
         heat=judgement.heat,
+        beside=beside,
         runtime=stamp.runtime,
         code_version=CODE_VERSION,
         created_at=database_now(),

@@ -157,7 +157,7 @@ def test_row_32_two_that_start_at_once_promote_once(site: NightSite) -> None:
 
 def test_row_32_a_holder_stopped_past_its_lease_and_continued_changes_nothing(site: NightSite) -> None:
     stopped = start(site.settings, FIRST, LENIENT, lease_seconds=3)
-    wait_until(lambda: ended(site).step is NightStep.EXAMINE or stopped.poll() is not None, 60, "it examines", 0.01)
+    wait_until(lambda: ended(site).step is NightStep.EXAMINE or stopped.poll() is not None, 60, "it examines")
     stopped.send_signal(signal.SIGSTOP)
     assert stopped.poll() is None
     let_lapse(site)

@@ -14,16 +14,12 @@ from sqlalchemy.orm import Session, sessionmaker
 from bundle.errors import BundleRefused
 from core.errors import TransientFailure
 from core.settings import Settings
-from db import views, worklist
-from db.base import make_readers
-from db.models.flag import Flag
+from db import views
 from db.models.model import ModelVersion
 from db.models.rescoring import ShadowPrediction
 from db.models.study import Image
-from db.queries import flagged_count, results
 from db.registry import install_champion_if_none
 from db.shadow import Said, note
-from db.story import trace
 from db.vocabulary import FlagKind, Outcome
 from imaging.master import master_path, save_master
 from tests.factories.bundles import chest, make_bundle, make_key, starter, write_public
@@ -36,6 +32,7 @@ from tests.factories.rows import (
     ago,
     rows_in,
 )
+from tests.integration.rescoring_kit import everything_shown
 from training.nightly import shadow
 from training.nightly.shadow import score_live, standing
 
@@ -93,20 +90,6 @@ def said(sessions: Sessions) -> list[tuple[int, Outcome]]:
     with sessions() as session:
         rows = session.scalars(select(ShadowPrediction).order_by(ShadowPrediction.image_id))
         return [(row.image_id, row.outcome) for row in rows]
-
-
-def everything_shown(engine: Engine) -> list[object]:
-    """All that a person, a list or a delivery could read."""
-    with make_readers(engine)() as session:
-        shown: list[object] = [session.execute(text(f"SELECT * FROM {name}")).all() for name in views.NAMES]  # noqa: S608
-        shown += [results(session), results(session, flagged=True), worklist.places(session), flagged_count(session)]
-        shown += [trace(session, row.study_uid) for row in results(session)]
-        shown += [(flag.id, flag.kind, flag.raised_at) for flag in session.scalars(select(Flag).order_by(Flag.id))]
-        shown += [
-            (image.outcome, image.revision, image.input_digest)
-            for image in session.scalars(select(Image).order_by(Image.id))
-        ]
-    return shown
 
 
 def test_live_images_are_scored_from_their_masters_and_nothing_that_is_shown_changes(

@@ -14,29 +14,31 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session
 
 from core.settings import Settings
-from db import claims, drift, removal
+from db import claims, drift, removal, rescoring, shadow
 from db.base import make_engine, make_sessions
 from db.migrate import upgrade
 from db.quarantine import quarantined
 from db.queries import result, results
 from db.receipts import unstored
 from db.report import status
+from db.rescoring import queue
 from db.selection import labelled
 from db.settling import due
 from db.story import trace
+from db.vocabulary import Outcome
 from tests.factories.rows import digest
 
 STUDIES: Final = 20_000
 # tables that grow with the images; the others stay small
-LARGE: Final = ("study", "image", "receipt", "prediction", "flag", "labelled_image", "label")
+LARGE: Final = ("study", "image", "receipt", "prediction", "flag", "labelled_image", "label", "rescoring")
 
 _STATEMENTS: Final = {
     "study": "INSERT INTO study (id, study_uid, accession_number, patient_id, revision, outcome, first_received_at, "
     "last_received_at, settled_at) SELECT i, '1.2.' || i, 'A' || i, 'P' || i, 1, 'NOT_SUSPECTED', {at}, {at}, "
     "CASE WHEN i > {n} - 5 THEN NULL ELSE {at} END FROM n WHERE i <= {n}",
     "image": "INSERT INTO image (id, study_id, sop_instance_uid, sop_class_uid, transfer_syntax_uid, revision, "
-    "receipt_sha256, dataset_sha256, master_digest, outcome, annotations) SELECT i, i, '1.3.' || i, '1', '1', 1, "
-    "'f' || i, 'd' || i, 'm' || i, 'NOT_SUSPECTED', '[]' FROM n WHERE i <= {n}",
+    "receipt_sha256, dataset_sha256, master_digest, input_digest, outcome, annotations) SELECT i, i, '1.3.' || i, '1', "
+    "'1', 1, 'f' || i, 'd' || i, 'm' || i, 'i' || i, 'NOT_SUSPECTED', '[]' FROM n WHERE i <= {n}",
     "prediction": "INSERT INTO prediction (id, image_id, image_revision, model_version_id, preprocess_digest, "
     "master_digest, input_digest, outcome, threshold, runtime, code_version, created_at) SELECT i, i, 1, 1, 'p', "
     "'m' || i, 'i' || i, 'NOT_SUSPECTED', 0.5, 'r', 'c', {at} FROM n WHERE i <= {n}",
@@ -50,6 +52,8 @@ _STATEMENTS: Final = {
     "SELECT i, i, 1, 'SUSPECTED', 10, {at}, {at}, CASE WHEN i % 100 = 0 THEN NULL ELSE {at} END FROM n WHERE i <= {n}",
     "labelled_image": "INSERT INTO labelled_image (id, master_digest, patient_digest, added_at) "
     "SELECT i, 'm' || i, 'p' || i, {at} FROM n WHERE i <= {n}",
+    "rescoring": "INSERT INTO rescoring (model_version_id, image_id, state, attempts, queued_at, finished_at) "
+    "SELECT 1, i, 'DONE', 1, {at}, {at} FROM n WHERE i <= {n}",
     "label": "INSERT INTO label (id, labelled_image_id, version, label, origin, made_at) "
     "SELECT i, i, 1, 'NORMAL', 'VERDICT', {at} FROM n WHERE i <= {n}",
 }
@@ -84,8 +88,13 @@ def _fill(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO model_version (id, name, version, origin, bundle_digest, location, architecture, "
-            "preprocess_digest, threshold, manifest, registered_at) VALUES (1, 'n', '1', 'STARTER', 'd', 'starter', "
-            "'a', 'p', 0.5, '{}', '2026-01-01 00:00:00.000000')"
+            "preprocess_digest, threshold, manifest, registered_at) VALUES "
+            "(1, 'n', '1', 'STARTER', 'd', 'starter', 'a', 'p', 0.5, '{}', '2026-01-01 00:00:00.000000'), "
+            "(2, 'n', '2', 'TRAINED', 'e', 'second', 'a', 'p', 0.5, '{}', '2026-01-01 00:00:00.000000')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO champion (id, model_version_id, fencing_token, since) "
+            "VALUES (1, 2, 1, '2026-01-01 00:00:00.000000')"
         )
         for statement in _STATEMENTS.values():
             sql = statement.format(at=at, n="{n}", pad=pad, digest=digest("file"))
@@ -185,6 +194,26 @@ def _claim(session: Session) -> None:
     session.rollback()
 
 
+def _rescore(session: Session) -> None:
+    # of twenty thousand studies, one an hour until now
+    assert queue(session, 1, 2) == 0
+    assert queue(session, 2, 2) == 48
+    held = rescoring.claim(session, 2, 8, 60)
+    assert len(held) == 8
+    assert rescoring.why_not(session, held[0], 2) is None
+    session.rollback()
+
+
+def _shadow(session: Session) -> None:
+    since = datetime.now(UTC) - timedelta(days=2)
+    live, mark = shadow.unscored(session, 2, since)
+    assert len(live) == 48
+    assert shadow.unscored(session, 2, since, mark) == ([], None)
+    shadow.note(session, 2, [shadow.Said(one.image_id, 1, Outcome.SUSPECTED, 0.9) for one in live])
+    assert shadow.tally(session, 2, 1, since).champion_suspected == 0
+    session.rollback()
+
+
 @pytest.mark.parametrize(
     "work",
     [
@@ -200,6 +229,8 @@ def _claim(session: Session) -> None:
         pytest.param(lambda session: quarantined(session, reason="TRUNCATED"), id="quarantine"),
         pytest.param(_retention, id="retention"),
         pytest.param(_drift, id="drift"),
+        pytest.param(_rescore, id="re-scoring"),
+        pytest.param(_shadow, id="shadow"),
     ],
 )
 def test_no_table_is_read_from_end_to_end(

@@ -138,6 +138,16 @@ def test_of_an_image_the_newest_prediction_for_its_present_revision_is_in_force(
     assert _row(session, image.study_id).probability == 0.1
 
 
+def test_what_was_said_beside_the_result_in_force_does_not_show(session: Session) -> None:
+    former, new = ModelVersionFactory(name="starter", version="7"), ModelVersionFactory()
+    image = ImageFactory(outcome=Outcome.SUSPECTED)
+    PredictionFactory(image=image, model_version=former, outcome=Outcome.SUSPECTED, probability=0.7)
+    beside = {"model_version": new, "outcome": Outcome.NOT_SUSPECTED, "probability": 0.2, "beside": True}
+    PredictionFactory(image=image, **beside)
+    row = _row(session, image.study_id)
+    assert (row.outcome, row.probability, row.model_version) == (Outcome.SUSPECTED, 0.7, "starter 7")
+
+
 @pytest.mark.parametrize("outcome", [Outcome.NO_RESULT, Outcome.PENDING, Outcome.OUT_OF_SCOPE])
 def test_no_probability_stands_beside_an_outcome_that_is_no_result(session: Session, outcome: Outcome) -> None:
     study = StudyFactory()
