@@ -107,18 +107,21 @@ def _finding(finding: Finding) -> str:
 
 def _data(night: Night) -> Iterator[str]:
     labels, material = night.labels, night.material
-    if labels is None and material is None:
-        return
-    yield '<h2>Labels and snapshot</h2><div class="two">'
-    if labels is not None:
-        by_origin = {origin.value: counts for origin, counts in labels.by_origin.items()}
+    by_origin = {origin.value: counts for origin, counts in labels.by_origin.items()} if labels else {}
+    by_side = {side.value: material.counts[side] for side in Side if side in material.counts} if material else {}
+    if labels or material:
+        yield "<h2>Labels and snapshot</h2>"
+    if by_origin or by_side:
+        tables = {"labels by origin": by_origin, "pictures of the snapshot by side": by_side}
+        yield figure(plots.counts(tables), "How many there are of either class.")
+    yield '<div class="two">'
+    if labels:
         yield f"<div>{table(('origin', *ImageClass, 'all'), _counted(by_origin))}"
         yield (
             f"<p>{labels.new:,} are new or changed since the champion's snapshot; a night trains with "
             f"{labels.wanted:,} or more.</p></div>"
         )
-    if material is not None:
-        by_side = {side.value: material.counts[side] for side in Side if side in material.counts}
+    if material:
         yield f"<div>{table(('side', *ImageClass, 'all'), _counted(by_side))}"
         yield (
             f"<p>{material.patients:,} patients; {material.pixels_gone:,} labelled pictures without pixels. Snapshot "

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from db.vocabulary import ImageClass
 from training.drawing import inline_svg, operating_curve, panels, reliability
 from training.examination.metrics import Scored
 from training.fitting.run import Epoch
@@ -97,6 +98,24 @@ def learning(epochs: Sequence[Epoch]) -> str:
         place.xaxis.get_major_locator().set_params(integer=True)
     left.legend(frameon=False)
     return inline_svg(figure, f"losses and balanced accuracy of {len(epochs)} epochs")
+
+
+def counts(tables: Mapping[str, Mapping[str, Mapping[ImageClass, int]]]) -> str:
+    """Draw counts by class as bars, one panel for each table that has rows; pneumonia is hatched."""
+    filled = {title: rows for title, rows in tables.items() if rows}
+    figure, places = _panels(len(filled), height=2.4)
+    for place, (title, rows) in zip(places, filled.items(), strict=True):
+        names = list(rows)[::-1]
+        before = np.zeros(len(names))
+        for label, (colour, _), hatch in zip(ImageClass, _TWO, ("", "//"), strict=True):
+            here = np.array([rows[name].get(label, 0) for name in names])
+            place.barh(names, here, left=before, color="none", edgecolor=colour, hatch=hatch, label=label.value)
+            before += here
+        place.xaxis.set_major_formatter("{x:,.0f}")
+        place.locator_params(axis="x", nbins=5)
+        place.set(title=title)
+    figure.legend(*places[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=2)
+    return inline_svg(figure, f"bars of {', '.join(filled)}, by class")
 
 
 def drift(panel: DriftPanel) -> str:

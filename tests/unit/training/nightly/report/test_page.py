@@ -140,6 +140,7 @@ def test_drift_shows_both_periods(whole: str) -> None:
 def test_labels_and_sides_are_counted(whole: str) -> None:
     assert row(whole, "VERDICT") == ["VERDICT", "0", "77", "77"]
     assert row(whole, "FIT") == ["FIT", "1,120", "3,310", "4,430"]
+    assert 'aria-label="bars of labels by origin, pictures of the snapshot by side, by class"' in whole
     assert "64 are new or changed since the champion's snapshot" in whole
 
 
@@ -262,7 +263,9 @@ def test_a_night_without_a_test_set_says_what_is_missing() -> None:
     )
     found = Outline(written(given))
     assert "There is no frozen test set" in " ".join(found.texts)
-    assert found.tags["svg"] == 0
+    assert [value for name, value in found.attributes if name == "svg.aria-label"] == [
+        "bars of labels by origin, by class"
+    ]
 
 
 def test_an_empty_set_of_pictures_is_no_section_of_nothing() -> None:
@@ -299,7 +302,14 @@ def test_a_test_set_of_one_class_has_calls_and_no_curve() -> None:
     patients = tuple(patient for patient, sick in zip(pictures.patients, ill, strict=True) if sick)
     said = base.test.answers[Role.CHAMPION]
     only = replace(said, scores=said.scores[ill], probabilities=said.probabilities[ill])
-    text = written(replace(base, test=Examined(FrozenTest(pictures.labels[ill], patients), {Role.CHAMPION: only})))
+    text = written(
+        replace(
+            base,
+            test=Examined(FrozenTest(pictures.labels[ill], patients), {Role.CHAMPION: only}),
+            labels=None,
+            material=None,
+        )
+    )
     found = Outline(text)
     assert found.tags["svg"] == 0
     assert row(text, "AUC")[1] == "not defined"
