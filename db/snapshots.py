@@ -80,20 +80,20 @@ def appearances(session: Session, master_digests: Sequence[str]) -> dict[str, Ap
     }
 
 
-def shared(session: Session) -> dict[str, frozenset[str]]:
-    """Return the pictures that are, or were, labelled under several patients, and under which."""
+def shared(session: Session) -> dict[str, list[tuple[int, str]]]:
+    """Return the pictures that are, or were, labelled under several patients: number and patient, the first first."""
     several = (
         select(LabelledImage.master_digest).group_by(LabelledImage.master_digest).having(func.count() > 1).subquery()
     )
     rows = session.execute(
-        select(LabelledImage.master_digest, LabelledImage.patient_digest).join(
-            several, several.c.master_digest == LabelledImage.master_digest
-        )
+        select(LabelledImage.master_digest, LabelledImage.id, LabelledImage.patient_digest)
+        .join(several, several.c.master_digest == LabelledImage.master_digest)
+        .order_by(LabelledImage.id)
     )
-    found: dict[str, set[str]] = {}
-    for master_digest, patient_digest in rows:
-        found.setdefault(master_digest, set()).add(patient_digest)
-    return {master_digest: frozenset(patients) for master_digest, patients in found.items()}
+    found: dict[str, list[tuple[int, str]]] = {}
+    for master_digest, labelled_image_id, patient_digest in rows:
+        found.setdefault(master_digest, []).append((labelled_image_id, patient_digest))
+    return found
 
 
 def record(session: Session, new: NewSnapshot) -> int:

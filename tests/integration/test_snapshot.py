@@ -126,8 +126,11 @@ def test_an_imported_patient_goes_by_the_data_sets_use(site: Site, sessions: Ses
 
 def test_the_same_picture_is_never_on_two_sides(site: Site, sessions: Sessions) -> None:
     (fit, other_fit), (held,), (watch,) = patients(Side.FIT, 2), patients(Side.HELD_OUT, 1), patients(Side.WATCH, 1)
+    # whoever has it first: it may have been fitted on, or tested, before the other one came
     for patient in (fit, held):
         site.label(patient, ILL, 1)
+    for patient in (held, fit):
+        site.label(patient, ILL, 4)
     for patient, label in ((fit, ILL), (other_fit, WELL)):
         site.label(patient, label, 2)
     # filed under the wrong patient first, and perhaps fitted on as such
@@ -136,9 +139,18 @@ def test_the_same_picture_is_never_on_two_sides(site: Site, sessions: Sessions) 
     site.withdraw(watch, wrong)
     site.label(held, ILL, 3)
     _, manifest = take(site.settings, sessions)
-    assert [(one.patient_digest, one.side) for one in manifest.pictures] == [(held, Side.HELD_OUT)]
-    assert Counter(one.reason for one in manifest.left_out) == {Reason.TWIN: 2, Reason.CONTRADICTION: 2}
+    assert [(one.patient_digest, one.side) for one in manifest.pictures] == [(fit, Side.FIT), (held, Side.HELD_OUT)]
+    assert Counter(one.reason for one in manifest.left_out) == {Reason.TWIN: 3, Reason.CONTRADICTION: 2}
     assert read(site.settings, manifest.digest) == manifest
+
+
+def test_a_dropped_twin_takes_nothing_from_the_one_held_out(site: Site, sessions: Sessions) -> None:
+    fit, tested = digest("imported a")[:16], digest("imported b")[:16]
+    rows = [(fit, ILL, 1, Use.FIT), (fit, ILL, 2, Use.DROPPED), (tested, ILL, 2, Use.TEST)]
+    site.import_set("public", rows)
+    _, manifest = take(site.settings, sessions)
+    assert sides_of(manifest) == {fit: Side.FIT, tested: Side.HELD_OUT}
+    assert [one.reason for one in manifest.left_out] == [Reason.DROPPED]
 
 
 def test_pictures_without_pixels_are_listed(site: Site, sessions: Sessions) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,8 +23,6 @@ from training.datasets.items import Traits
 from training.nightly.snapshot.manifest import LeftOut, Manifest, Picture, Reason, Said
 from training.nightly.snapshot.sides import side_by_use, side_of
 
-# of pictures on several sides those on the first of these stay: what is scored is never thinned out
-_PRECEDENCE: Final = (Side.HELD_OUT, Side.VALIDATION, Side.WATCH, Side.FIT)
 _SEXES: Final = frozenset("FMO")
 
 
@@ -83,8 +81,8 @@ class _Found:
     frozen : dict of int to Frozen
     uses : dict of int to frozenset of Use
     appearances : dict of str to Appearance
-    shared : dict of str to frozenset of str
-        Patients of each picture that several have or had.
+    shared : dict of str to list of (int, str)
+        Number and patient of each picture that several have or had, the first first.
     removed : frozenset of str
         Masters that retention removed.
     """
@@ -94,13 +92,13 @@ class _Found:
     frozen: dict[int, Frozen]
     uses: dict[int, frozenset[Use]]
     appearances: dict[str, Appearance]
-    shared: dict[str, frozenset[str]]
+    shared: dict[str, list[tuple[int, str]]]
     removed: frozenset[str]
 
     @property
     def strangers(self) -> set[str]:
         """Patients of pictures that others have too, and of those no longer labelled."""
-        several = {patient for patients in self.shared.values() for patient in patients}
+        several = {patient for pictures in self.shared.values() for _, patient in pictures}
         return several | {one.patient_digest for one in self.frozen.values()}
 
 
@@ -180,34 +178,39 @@ def _left_out(found: _Found, side: Mapping[str, Side]) -> dict[int, Reason]:
     """Say which labelled pictures are not used; one that is in the test set always is."""
     reasons = {}
     twins: dict[str, list[Labelled]] = defaultdict(list)
-    labelled_under: dict[str, set[str]] = defaultdict(set)
     for row in found.rows:
-        if row.master_digest in found.shared:
-            labelled_under[row.master_digest].add(row.patient_digest)
         is_frozen = row.labelled_image_id in found.frozen
         if not is_frozen and Use.DROPPED in found.uses.get(row.labelled_image_id, ()):
             reasons[row.labelled_image_id] = Reason.DROPPED
         elif row.master_digest in found.shared:
             twins[row.master_digest].append(row)
     for master, rows in twins.items():
-        # who had it once (it was filed under the wrong patient, say) may have been fitted on with it, or tested
-        once = found.shared[master] - labelled_under[master]
-        reasons |= _of_twins(rows, found, side, {side[patient] for patient in once if patient in side})
+        reasons |= _of_twins(rows, found, side, _first(found.shared[master], found, side))
     return reasons
 
 
+def _first(pictures: Sequence[tuple[int, str]], found: _Found, side: Mapping[str, Side]) -> Side | None:
+    """Say on which side a picture was first, whosever it is now: it may have been fitted on there, or tested."""
+    return next(
+        (
+            side[patient]
+            for number, patient in pictures
+            # neither of these was ever used
+            if patient in side and set(found.uses.get(number, ())) != {Use.DROPPED}
+        ),
+        None,
+    )
+
+
 def _of_twins(
-    rows: Sequence[Labelled], found: _Found, side: Mapping[str, Side], former: Collection[Side]
+    rows: Sequence[Labelled], found: _Found, side: Mapping[str, Side], first: Side | None
 ) -> Iterator[tuple[int, Reason]]:
-    """Say which of the pictures with the same pixels stay out; `former` are sides that they were on before."""
-    frozen_rows = [row for row in rows if row.labelled_image_id in found.frozen]
+    """Say which of the pictures with the same pixels stay out: those on another side than it was first on."""
+    frozen_labels = {found.frozen[row.labelled_image_id].label for row in rows if row.labelled_image_id in found.frozen}
     free = [row for row in rows if row.labelled_image_id not in found.frozen]
-    best = min((side[row.patient_digest] for row in rows), key=_PRECEDENCE.index)
-    labels = {found.frozen[row.labelled_image_id].label for row in frozen_rows}
-    labels = labels or {row.label for row in free if side[row.patient_digest] is best}
+    labels = frozen_labels or {row.label for row in free if side[row.patient_digest] is first}
     for row in free:
-        own = side[row.patient_digest]
-        if own is not best or set(former) - {own}:
+        if side[row.patient_digest] is not first:
             yield row.labelled_image_id, Reason.TWIN
         elif len(labels | {row.label}) > 1:
             yield row.labelled_image_id, Reason.CONTRADICTION

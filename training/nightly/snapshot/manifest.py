@@ -35,7 +35,7 @@ class Reason(StrEnum):
     DROPPED = "DROPPED"
     """Its data set holds the same picture out, under another patient."""
     TWIN = "TWIN"
-    """The same picture is, or was, on another side, under another patient."""
+    """The same picture was on another side first, under another patient."""
     CONTRADICTION = "CONTRADICTION"
     """The same picture is labelled otherwise under another patient."""
 
