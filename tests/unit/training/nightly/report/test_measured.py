@@ -65,6 +65,12 @@ def test_gains_are_paired_the_challenger_less_the_champion(whole: Measures) -> N
     assert mine.value < theirs.value
 
 
+def test_a_gain_is_above_nothing_where_the_challenger_is_better() -> None:
+    found = measure(examined([0.9, 0.2, 0.2, 0.1], [1, 1, 0, 0], challenger=[0.9, 0.8, 0.2, 0.6]), FEW)
+    gains = found.groups["all"].gains
+    assert (gains[Figure.SENSITIVITY].value, gains[Figure.SPECIFICITY].value) == (0.5, -0.5)
+
+
 def test_subgroups_are_counted_and_an_empty_one_is_left_out(whole: Measures) -> None:
     assert list(whole.groups) == ["all", "sex: F", "sex: M"]
     female, male = whole.groups["sex: F"], whole.groups["sex: M"]
