@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types imports unit originals bench-listener bench-worker bench-ledger fuzz soak conformance gate-simulation starter lock audit clean
+.PHONY: help setup demo test lint types imports unit originals bench-listener bench-worker bench-ledger fuzz soak conformance gate-simulation drift-simulation starter lock audit clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -71,6 +71,9 @@ conformance: setup ## bring docs/conformance.md up to date with the tables in th
 
 gate-simulation: setup ## how often equal, better and worse models pass the gate (docs/gate.md); ten minutes; GATE="--nights 50"
 	$(BIN)/python -m tests.tools.gate_simulation $(GATE)
+
+drift-simulation: setup ## how often drift is told, where there is some and where not (docs/drift.md); a quarter of an hour; DRIFT="--looks 50"
+	$(BIN)/python -m tests.tools.drift_simulation $(DRIFT)
 
 starter: setup ## train the starter bundle anew; needs DATA, VERSION and KEY, the release key (docs/model-card.md)
 	@test -n "$(DATA)" -a -n "$(VERSION)" -a -n "$(KEY)" || { echo "say make starter DATA=chest_xray.zip VERSION=2 KEY=release_key.pem"; exit 1; }

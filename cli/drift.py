@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from datetime import UTC, date, datetime
 from typing import Annotated, Final
 
@@ -49,8 +47,7 @@ def drift(
             say(notes(), "The reference was set now; from here on later weeks are held against it.")
         found = look(ledger.settings, ledger.read, today if on is None else on.date())
     if as_json:
-        json.dump(found.model_dump(mode="json"), sys.stdout, indent=2, allow_nan=False)
-        sys.stdout.write("\n")
+        print_json(found.model_dump(mode="json"))
     else:
         _show(found)
     raise typer.Exit(ExitCode.FINDING if found.level is Level.STRONG else ExitCode.FINE)

@@ -138,13 +138,13 @@ def one_year(a_day: int, rules: Rules, seed: int, step: int = 7) -> Counter[Leve
 CHANGES = (
     NONE,
     Change("scores and grey levels 0.25 standard deviations higher", shift=0.25),
-    Change("0.5 higher", shift=0.5),
-    Change("0.75 higher", shift=0.75),
+    Change("the same 0.5 higher", shift=0.5),
+    Change("the same 0.75 higher", shift=0.75),
     Change("flags on 15 % of studies, not 10 %", flagged=0.15),
-    Change("on 20 %", flagged=0.20),
-    Change("on 35 %", flagged=0.35),
+    Change("flags on 20 %", flagged=0.20),
+    Change("flags on 35 %", flagged=0.35),
     Change("a new device makes 5 % of images", device=0.05),
-    Change("20 %", device=0.20),
+    Change("a new device makes 20 %", device=0.20),
 )
 SIZES = (3, 10, 30)
 

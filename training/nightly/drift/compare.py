@@ -107,7 +107,7 @@ class _Pair:
             for size in (bounds.notice, bounds.strong)
         ]
         words = f"{now:.1%}, in the reference {before:.1%}; a notice {outside[0]}, strong {outside[1]}"
-        found = self._leveled(h(steady_before, steady_now), words, bounds)
+        found = self._levelled(h(steady_before, steady_now), words, bounds)
         parts = np.array([before, 1 - before]), np.array([now, 1 - now])
         return self._drawn(found, *parts, categories=("yes", "no"))
 
@@ -116,9 +116,9 @@ class _Pair:
 
     def _told(self, value: float, words: str, bounds: Bounds) -> Measure:
         ending = f"{words} {value:.3f}, a notice from {bounds.notice:.3f}, strong from {bounds.strong:.3f}"
-        return self._leveled(value, ending, bounds)
+        return self._levelled(value, ending, bounds)
 
-    def _leveled(self, value: float, words: str, bounds: Bounds) -> Measure:
+    def _levelled(self, value: float, words: str, bounds: Bounds) -> Measure:
         size, fewest = abs(value), min(self.worths)
         if fewest < _FEWEST or (size < bounds.notice and not bounds.told):
             level = Level.UNTOLD
