@@ -159,7 +159,7 @@ def _show(
         within = f"within a week {asked.reported} reported, {asked.given_up} given up"
         rows.append(("Commitment", f"{asked.waiting} wait to be reported{age}; {within}"))
     if report.rescoring:
-        rows.append(("Re-scoring", f"{report.rescoring} images wait until nothing newly received does"))
+        rows.append(("Re-scoring", f"{report.rescoring} wait, behind whatever is newly received"))
     if disk is not None:
         rows.append(("Disk", f"{disk.free >> 30} of {disk.total >> 30} GiB free, {disk.watermark >> 30} must stay"))
     out.print(facts(rows))

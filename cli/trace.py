@@ -150,7 +150,7 @@ def _tell_image(out: Console, image: ImageStory) -> None:
                 one.created_at,
                 one.model,
                 one.runtime,
-                one.outcome,
+                f"{one.outcome.value}, beside" if one.beside else one.outcome,
                 one.score,
                 one.threshold,
                 likelihood(one.probability),

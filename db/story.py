@@ -55,7 +55,7 @@ class ReceiptStory:
 
 @dataclass(frozen=True, slots=True)
 class PredictionStory:
-    """One answer of a model, with everything needed to give it again."""
+    """One answer of a model, with everything needed to give it again; `beside` where it did not come into force."""
 
     model: str
     bundle_digest: str
@@ -73,6 +73,7 @@ class PredictionStory:
     runtime: str
     code_version: str
     created_at: datetime
+    beside: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,4 +287,5 @@ def _prediction(one: Prediction, model: ModelVersion) -> PredictionStory:
         runtime=one.runtime,
         code_version=one.code_version,
         created_at=one.created_at,
+        beside=one.beside,
     )

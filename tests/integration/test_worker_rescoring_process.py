@@ -141,7 +141,7 @@ def test_kill_9_at_every_step_gives_one_second_look(
 def test_what_is_newly_received_comes_first(settings: Settings, database: Engine) -> None:
     sessions = make_sessions(database)
     again = Again(settings, sessions)
-    for _ in range(20):
+    for _ in range(12):
         again.judged(Outcome.NOT_SUSPECTED)
     again.promoted()
     with bench(settings, sessions) as worker:
@@ -166,14 +166,14 @@ def test_what_is_newly_received_comes_first(settings: Settings, database: Engine
         receipts = [worker.deliver(objects.phantom(f"first-{number}")) for number in range(2)]
         assert engine._once() == 2
         assert done(sessions) == 0
-        assert engine._once() == 8
-        assert done(sessions) == 8
+        assert engine._once() == 4
+        assert done(sessions) == 4
         receipts.append(worker.deliver(objects.phantom("second")))
         assert engine._once() == 1
-        assert done(sessions) == 8
-        assert [engine._once() for _ in range(3)] == [8, 4, 0]
+        assert done(sessions) == 4
+        assert [engine._once() for _ in range(3)] == [4, 4, 0]
         assert {worker.receipt(receipt).state for receipt in receipts} == {ReceiptState.CLASSIFIED}
-    assert done(sessions) == 20
+    assert done(sessions) == 12
 
 
 def done(sessions: Sessions) -> int:

@@ -34,7 +34,7 @@ from worker.serving import Serving
 
 log = logging.get(__name__)
 
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 4
 # how soon after a promotion it begins; until then a look would only cost the database
 _LOOK_SECONDS: Final = 5.0
 _REST_SECONDS: Final = 30.0

@@ -53,6 +53,19 @@ def test_trace_finds_a_study_by_each_of_its_names(lungwatch: Lungwatch, sessions
     assert "\x1b" not in plain.out
 
 
+def test_trace_tells_what_was_said_beside_the_result_in_force(
+    lungwatch: Lungwatch, sessions: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as session, rows_in(session):
+        image = ImageFactory(study=StudyFactory(accession_number="ACC-2"), outcome=Outcome.SUSPECTED)
+        PredictionFactory(image=image, outcome=Outcome.SUSPECTED)
+        PredictionFactory(image=image, outcome=Outcome.NOT_SUSPECTED, beside=True)
+    (story,) = json.loads(lungwatch("trace", "ACC-2", "--json").out)
+    said = story["images"][0]["predictions"]
+    assert [(one["outcome"], one["beside"]) for one in said] == [("SUSPECTED", False), ("NOT_SUSPECTED", True)]
+    assert " ".join(lungwatch("trace", "ACC-2").out.split()).count("beside") == 1
+
+
 def test_trace_of_what_is_unknown_repeats_no_identifier(lungwatch: Lungwatch) -> None:
     said = lungwatch("trace", "SECRET-7")
     assert said.code == 1

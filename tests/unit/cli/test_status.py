@@ -12,10 +12,19 @@ from sqlalchemy.orm import Session, sessionmaker
 from cli.health import Disk, alive, problems, problems_here, standing
 from cli.status import files_wrong
 from core.settings import Settings
-from db import commitments
+from db import commitments, rescoring
 from db.report import ChampionRow, ProcessRow, StatusReport
 from db.vocabulary import Outcome, ProcessKind, ReceiptState
-from tests.factories.rows import HeartbeatFactory, ReceiptFactory, ago, entry, rows_in
+from tests.factories.rows import (
+    HeartbeatFactory,
+    ImageFactory,
+    ModelVersionFactory,
+    ReceiptFactory,
+    ago,
+    digest,
+    entry,
+    rows_in,
+)
 from tests.unit.cli.conftest import Lungwatch
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -180,6 +189,18 @@ def test_requests_for_storage_commitment_show_once_there_are_any(
         commitments.register(session, [commitments.NewCommitment(entry(1), "listener", 9, ago(30), "PACS")])
     assert "1 wait to be reported, the oldest for 3" in lungwatch("status").out
     assert json.loads(lungwatch("status", "--json").out)["commitments"]["waiting"] == 1
+
+
+def test_images_that_wait_to_be_scored_again_show_while_there_are_any(
+    lungwatch: Lungwatch, sessions: sessionmaker[Session], ledger_settings: Settings
+) -> None:
+    ledger_settings.data_dir.mkdir(parents=True, exist_ok=True)
+    assert "Re-scoring" not in lungwatch("status").out
+    with sessions.begin() as session, rows_in(session):
+        ImageFactory(master_digest=digest("m"), input_digest=digest("i"))
+        assert rescoring.queue(session, ModelVersionFactory().id, 7) == 1
+    assert "1 wait, behind whatever is newly received" in lungwatch("status").out
+    assert json.loads(lungwatch("status", "--json").out)["rescoring"] == 1
 
 
 def test_here_without_a_process_is_ill(lungwatch: Lungwatch) -> None:
