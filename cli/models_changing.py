@@ -16,6 +16,7 @@ from db.champion_history import history as changes
 from db.champion_history import one_before
 from db.models.model import ModelVersion
 from db.registry import Reign, champion, models, name_anchor
+from db.rescoring import queue
 from db.vocabulary import ChangeKind
 from training.nightly.promotion import admit, open_registered, raise_champion
 
@@ -147,7 +148,14 @@ def _raise(ledger: Ledger, reign: Reign, row: ModelVersion, kind: ChangeKind, re
     if row.id == reign.model.id:
         raise LungwatchError(f"{_title(row)} is champion already; nothing changed")
     token = raise_champion(
-        ledger.settings, ledger.write, row.id, reign.fencing_token, kind=kind, actor=account(), reason=reason
+        ledger.settings,
+        ledger.write,
+        row.id,
+        reign.fencing_token,
+        kind=kind,
+        actor=account(),
+        reason=reason,
+        besides=lambda session: queue(session, row.id, ledger.settings.rescore_days),
     )
     if as_json:
         print_json({"champion": _title(row), "before": _title(reign.model), "fencing_token": token})

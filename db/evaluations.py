@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.base import database_now
+from db.inserting import insert
 from db.models.learning import Evaluation, TestSet
 from db.vocabulary import ExaminedOn
 
@@ -29,8 +30,8 @@ class NewEvaluation:
     nightly_run_id: int | None = None
 
 
-def record(session: Session, new: NewEvaluation) -> int:
-    """Enter figures and return their number."""
+def record(session: Session, new: NewEvaluation) -> None:
+    """Enter figures; a night's are entered once, and those that are there stay."""
     values = {
         "nightly_run_id": new.nightly_run_id,
         "model_version_id": new.model_version_id,
@@ -43,7 +44,8 @@ def record(session: Session, new: NewEvaluation) -> int:
         "reason": new.reason,
         "made_at": database_now(),
     }
-    return session.scalars(insert(Evaluation).values(values).returning(Evaluation.id)).one()
+    # of figures that a person asked for each are other ones: no night is not equal to no night
+    session.execute(insert(session, Evaluation).values(values).on_conflict_do_nothing())
 
 
 def openings(session: Session, *, lock: bool = False) -> list[datetime]:

@@ -43,10 +43,7 @@ def test_better_data_lead_to_a_promotion(site: NightSite) -> None:
     freeze(site)
     site.arrive(150, 150, Use.FIT)
     ending = site.run(0)
-    print(ending)
     folder = site.settings.data_dir / "nights" / FIRST.isoformat()
-    print((folder / "report.txt").read_text())
-    print(sorted(path.name for path in folder.iterdir()))
     assert ending is not None
     assert ending.state is NightState.PROMOTED
     with site.readers() as session:

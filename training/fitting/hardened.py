@@ -102,10 +102,7 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
             model.load_weights(run.weights(done))
             _log.info("fit_resumed", epochs_done=done)
     judge = ARCHITECTURES[recipe.architecture]()
-    if run.epochs:
-        average = Average.read(run.average(run.epochs[-1].number), recipe.averaging)
-    else:
-        average = Average([variable.numpy() for variable in served.trainable_variables], recipe.averaging)
+    average = _average(run, served, recipe)
     few = clean(train, weights, spec, _WATCHED_WITH, recipe.seed)
 
     state = run
@@ -150,6 +147,13 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
     average.put(judge.trainable_variables)
     measure_statistics(judge, clean(train, weights, spec, _SERVED_WITH, recipe.seed))
     return judge
+
+
+def _average(run: Run, served: Any, recipe: HardenedRecipe) -> Average:
+    """Return the average so far; at the start it is what the fit starts from."""
+    if run.epochs:
+        return Average.read(run.average(run.epochs[-1].number), recipe.averaging)
+    return Average([variable.numpy() for variable in served.trainable_variables], recipe.averaging)
 
 
 def _networks(recipe: HardenedRecipe, batches: int, computing: Computing) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ lies beside it in ``<name>.partial`` and is gone on with from its last epoch.
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -38,17 +39,28 @@ def folder(version: str) -> str:
     return f"{NAME}-{version}"
 
 
-def train(
-    tonight: Tonight, keeper: Keeper, kind: NightKind, work: str, manifest: Manifest, champion: ModelVersion
-) -> int:
-    """Fit a challenger, or go on with it, and return its row in the registry. Safe to repeat.
+@dataclass(frozen=True)
+class Fit:
+    """What is to be fitted.
 
-    Parameters
+    Attributes
     ----------
     work : str
         Of which night the fit is: its version.
     manifest : Manifest
-        The snapshot that this fit began with.
+        The snapshot that it began with.
+    champion : ModelVersion
+        Whose weights a fine-tuning starts from.
+    """
+
+    kind: NightKind
+    work: str
+    manifest: Manifest
+    champion: ModelVersion
+
+
+def train(tonight: Tonight, keeper: Keeper, fit: Fit) -> int:
+    """Fit a challenger, or go on with it, and return its row in the registry. Safe to repeat.
 
     Raises
     ------
@@ -58,24 +70,24 @@ def train(
         What the last epoch came to is kept.
     """
     settings = tonight.settings
-    location = folder(work)
-    recipe = tonight.recipes[kind]
+    location = folder(fit.work)
+    recipe = tonight.recipes[fit.kind]
     order = Order(
         recipe,
-        path_of(settings.data_dir.resolve(), manifest.digest),
+        path_of(settings.data_dir.resolve(), fit.manifest.digest),
         settings.bundles / location,
         NAME,
-        work,
+        fit.work,
         settings.nightly_sensitivity,
-        parent=_parent(settings, champion, recipe) if kind is NightKind.FINE_TUNE else None,
+        parent=_parent(settings, fit.champion, recipe) if fit.kind is NightKind.FINE_TUNE else None,
     )
     # a bundle is whole or not there
     if not order.out.exists():
-        found = material(settings, manifest)
+        found = material(settings, fit.manifest)
         source = Source(
             found.dataset,
             found.assignment,
-            f"snapshot {manifest.digest[:12]}",
+            f"snapshot {fit.manifest.digest[:12]}",
             _ATTRIBUTION,
             # patients go by their digests already
             str,

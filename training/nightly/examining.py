@@ -20,9 +20,8 @@ from bundle.signing import trusted_keys
 from bundle.store import verify
 from core.files import make_directories, write_durably
 from core.settings import Settings
-from db.base import database_now
-from db.inserting import insert
-from db.models.learning import Evaluation, NightlyRun, Snapshot
+from db.evaluations import NewEvaluation, record
+from db.models.learning import NightlyRun, Snapshot
 from db.models.model import ModelVersion
 from db.vocabulary import ExaminedOn
 from training.datasets.dataset import Dataset, Item
@@ -135,19 +134,17 @@ def note(
     for role, one in asked.items():
         if one.examination is None:
             continue
-        values = {
-            "nightly_run_id": run.id,
-            "model_version_id": models[role].id,
-            "examined_on": pictures.examined_on,
-            "test_set_id": test_set_id,
-            "images": len(pictures.items),
-            "patients": patients,
-            "figures": {name: found.model_dump() for name, found in one.examination.metrics.items()},
-            "actor": "nightly",
-            "reason": None,
-            "made_at": database_now(),
-        }
-        session.execute(insert(session, Evaluation).values(values).on_conflict_do_nothing())
+        new = NewEvaluation(
+            model_version_id=models[role].id,
+            examined_on=pictures.examined_on,
+            test_set_id=test_set_id,
+            images=len(pictures.items),
+            patients=patients,
+            figures={name: found.model_dump() for name, found in one.examination.metrics.items()},
+            actor="nightly",
+            nightly_run_id=run.id,
+        )
+        record(session, new)
 
 
 def keep(folder: Path, pictures: Pictures, asked: Mapping[Role, Asked]) -> None:

@@ -37,18 +37,20 @@ from db.registry import ChampionMoved, champion
 from db.rescoring import queue as queue_rescoring
 from db.vocabulary import ChangeKind, ExaminedOn, NightKind, NightState, NightStep
 from training.datasets.patients import Split
+from training.drawing import require_matplotlib
 from training.errors import FitFailed
 from training.labels.derive import derive, digests, patient_key
 from training.nightly import challenger, plan, shadow, telling
+from training.nightly.challenger import Fit
 from training.nightly.deciding import judge
 from training.nightly.drift.look import look
 from training.nightly.drift.result import Drift
-from training.nightly.examining import Asked, Pictures, ask_all, keep, note
+from training.nightly.examining import Pictures, ask_all, keep, note
 from training.nightly.gate.decision import Decision, Verdict
 from training.nightly.keeping import LEASE_SECONDS, Keeper
 from training.nightly.promotion import raise_champion
 from training.nightly.report.night import Role
-from training.nightly.shadow import ShadowVerdict
+from training.nightly.shadow import ShadowVerdict, Standing
 from training.nightly.snapshot.changes import new_labels
 from training.nightly.snapshot.manifest import Manifest
 from training.nightly.snapshot.material import material
@@ -94,6 +96,7 @@ def _ending(night: UnderWay, keeper: Keeper) -> Ending:
     """Go through the steps and end the night, however they come out."""
     settings, held = night.tonight.settings, night.held
     try:
+        require_matplotlib()
         if held.attempt > settings.nightly_attempts:
             raise FitFailed(f"the night was started {settings.nightly_attempts} times and never came to its end")
         ending = _steps(night, keeper)
@@ -120,12 +123,12 @@ def _steps(night: UnderWay, keeper: Keeper) -> Ending:
     keeper.check()
     if night.row().kind is not NightKind.EVALUATE:
         _train(night, keeper, manifest)
-    asked = _examine(night, keeper, manifest)
+    _examine(night, keeper, manifest)
     drift = _drift(night)
     keeper.check()
     if night.row().challenger_id is None:
         return _after_shadow(night, drift) or Ending(NightState.EVALUATED, night.row().plan or "")
-    decision = _decide(night, asked)
+    decision = _decide(night)
     return _promote(night, decision, drift)
 
 
@@ -196,12 +199,12 @@ def _train(night: UnderWay, keeper: Keeper, manifest: Manifest) -> None:
     with night.step(NightStep.TRAIN):
         with night.tonight.readers() as session:
             parent = session.get_one(ModelVersion, row.champion_id)
-        made = challenger.train(night.tonight, keeper, row.kind, row.work, manifest, parent)
+        made = challenger.train(night.tonight, keeper, Fit(row.kind, row.work, manifest, parent))
         failpoints.reach("nightly.trained")
         night.note(challenger_id=made)
 
 
-def _examine(night: UnderWay, keeper: Keeper, manifest: Manifest) -> dict[ExaminedOn, dict[Role, Asked]]:
+def _examine(night: UnderWay, keeper: Keeper, manifest: Manifest) -> None:
     tonight = night.tonight
     with night.step(NightStep.EXAMINE):
         night.models = _models(night)
@@ -222,7 +225,6 @@ def _examine(night: UnderWay, keeper: Keeper, manifest: Manifest) -> dict[Examin
             with tonight.sessions.begin() as session:
                 runs.note(session, night.held, step=NightStep.EXAMINE)
                 note(session, night.row(), pictures, asked, night.models)
-    return night.asked
 
 
 def _models(night: UnderWay) -> dict[Role, ModelVersion]:
@@ -247,15 +249,14 @@ def _drift(night: UnderWay) -> Drift:
         return found
 
 
-def _decide(night: UnderWay, asked: dict[ExaminedOn, dict[Role, Asked]]) -> Decision:
+def _decide(night: UnderWay) -> Decision:
     with night.step(NightStep.DECIDE):
         stored = night.row().decision
         if stored is not None:
             return Decision.model_validate(stored)
         with night.tonight.readers() as session:
             former = runs.last_decided(session, night.tonight.night)
-            test = night.pictures[ExaminedOn.TEST].frozen()
-            decision = judge(night.tonight, session, test, asked[ExaminedOn.TEST], night.models, former)
+            decision = judge(night, session, former)
         failpoints.reach("nightly.judged")
         night.note(decision=decision.model_dump(mode="json", exclude_none=True))
     failpoints.reach("nightly.decided")
@@ -301,16 +302,23 @@ def _after_shadow(night: UnderWay, drift: Drift) -> Ending | None:
                 since=before.finished_at,
                 now=tonight.now,
             )
-        words = " ".join(standing.words)
-        if standing.verdict is ShadowVerdict.FAILED:
-            return Ending(NightState.KEPT, f"the challenger in the shadow is dropped: {words}")
-        if not standing.may_be_promoted:
-            return Ending(NightState.EVALUATED, f"a challenger is in the shadow. {words}")
-        if drift.blocks:
-            return Ending(NightState.EVALUATED, f"{words} But drift is strong: {drift.words}")
-        decision = Decision.model_validate(before.decision)
-        _swap(night, before.challenger_id, reign.fencing_token, decision, words)
-        return Ending(NightState.PROMOTED, words)
+        ending = _of_standing(standing, drift)
+        if ending.state is NightState.PROMOTED:
+            decision = Decision.model_validate(before.decision)
+            _swap(night, before.challenger_id, reign.fencing_token, decision, ending.reason)
+        return ending
+
+
+def _of_standing(standing: Standing, drift: Drift) -> Ending:
+    """Say what the days in the shadow come to."""
+    words = " ".join(standing.words)
+    if standing.verdict is ShadowVerdict.FAILED:
+        return Ending(NightState.KEPT, f"the challenger in the shadow is dropped: {words}")
+    if not standing.may_be_promoted:
+        return Ending(NightState.EVALUATED, f"a challenger is in the shadow. {words}")
+    if drift.blocks:
+        return Ending(NightState.EVALUATED, f"{words} But drift is strong: {drift.words}")
+    return Ending(NightState.PROMOTED, words)
 
 
 def _swap(night: UnderWay, new: int, expected_token: int, decision: Decision, reason: str) -> None:

@@ -112,7 +112,11 @@ def _examined(night: UnderWay, where: ExaminedOn) -> Examined | None:
     pictures, asked = night.pictures.get(where), night.asked.get(where)
     if pictures is None or asked is None or not pictures.items:
         return None
-    return Examined(pictures.frozen(), {role: one.answers for role, one in asked.items()})
+    return Examined(
+        pictures.frozen(),
+        {role: one.answers for role, one in asked.items()},
+        {role: one.examination.metrics for role, one in asked.items() if one.examination is not None},
+    )
 
 
 def _drift(drift: Drift) -> DriftShown:
