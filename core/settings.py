@@ -486,6 +486,13 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _strong_is_more_than_a_notice(self) -> Self:
+        if self.drift_psi_notice > self.drift_psi_strong or self.drift_rate_notice > self.drift_rate_strong:
+            message = "drift_psi_strong and drift_rate_strong may not be less than what is told, drift_…_notice"
+            raise ValueError(message)
+        return self
+
     @property
     def bundles(self) -> Path:
         """Where bundles are installed."""

@@ -61,6 +61,13 @@ def test_a_lease_outlives_the_helper_it_covers(monkeypatch: pytest.MonkeyPatch) 
         load()
 
 
+@pytest.mark.parametrize(("name", "value"), [("PSI_STRONG", "0.05"), ("RATE_NOTICE", "0.6")])
+def test_strong_drift_is_no_less_than_what_is_told(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"LUNGWATCH_DRIFT_{name}", value)
+    with pytest.raises(Misconfigured, match="drift_psi_strong and drift_rate_strong"):
+        load()
+
+
 def test_a_wrong_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUNGWATCH_LISTEN_PORT", "hunter2")
     with pytest.raises(Misconfigured) as caught:
