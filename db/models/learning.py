@@ -107,6 +107,7 @@ class NightlyRun(Base):
     finished_at: Mapped[datetime | None]
     snapshot_id: Mapped[int | None] = mapped_column(ForeignKey("snapshot.id"))
     work: Mapped[str | None] = mapped_column(Text(64), comment="Folder of the fit; several nights may share it.")
+    new_labels: Mapped[int | None] = mapped_column(comment="To learn from, since the last challenger.")
     plan: Mapped[str | None] = mapped_column(Text(500), comment="Why the night does this and no more.")
     champion_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"), comment="Whom it was held against.")
     champion_token: Mapped[int | None] = mapped_column(comment="The fencing token that a promotion must find.")

@@ -106,7 +106,11 @@ class NightSite:
 
     def run(self, number: int, **changes: object) -> Ending | None:
         """Run the night so many days after the first."""
-        return run(self.tonight(FIRST + timedelta(days=number), **changes))
+        return self.run_on(FIRST + timedelta(days=number), **changes)
+
+    def run_on(self, night: date, **changes: object) -> Ending | None:
+        """Run the night of a date."""
+        return run(self.tonight(night, **changes))
 
     def arrive(self, ill: int, well: int, use: Use, *, mislabelled: float = 0.0, shortcut: bool = False) -> None:
         """Let pictures of new patients come with a data set, some of them with the other label."""

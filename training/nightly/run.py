@@ -41,9 +41,11 @@ from training.drawing import require_matplotlib
 from training.errors import FitFailed
 from training.labels.derive import derive, digests, patient_key
 from training.nightly import challenger, plan, shadow, telling
+from training.nightly.ancestry import ancestry
 from training.nightly.challenger import Fit
 from training.nightly.deciding import judge
 from training.nightly.drift.look import look
+from training.nightly.drift.reference import ensure_reference
 from training.nightly.drift.result import Drift
 from training.nightly.examining import Pictures, ask_all, keep, note
 from training.nightly.gate.decision import Decision, Verdict
@@ -51,7 +53,7 @@ from training.nightly.keeping import LEASE_SECONDS, Keeper
 from training.nightly.promotion import raise_champion
 from training.nightly.report.night import Role
 from training.nightly.shadow import ShadowVerdict, Standing
-from training.nightly.snapshot.changes import new_labels
+from training.nightly.snapshot.changes import new_labels, unlearnt
 from training.nightly.snapshot.manifest import Manifest
 from training.nightly.snapshot.material import material
 from training.nightly.snapshot.recent import recent
@@ -138,9 +140,7 @@ def _snapshot(night: UnderWay) -> Manifest:
     with night.step(NightStep.SNAPSHOT):
         row = night.row()
         if row.snapshot_id is not None:
-            manifest = night.read(row.snapshot_id)
-            night.new_labels = _new_labels(night, manifest)
-            return manifest
+            return night.read(row.snapshot_id)
         with tonight.sessions() as session, session.begin():
             key = patient_key(settings, session)
             record_labels(session, derive(evidence(session), digests(key)).wanted)
@@ -157,10 +157,10 @@ def _snapshot(night: UnderWay) -> Manifest:
             snapshot_id = goes_on.snapshot_id
             manifest = night.read(snapshot_id)
         failpoints.reach("nightly.snapshot")
-        night.new_labels = _new_labels(night, manifest)
+        night.note(new_labels=_new_labels(night, manifest, reign.model))
         fine = tonight.recipes[NightKind.FINE_TUNE]
         standing = plan.Standing(
-            new_labels=night.new_labels,
+            new_labels=night.row().new_labels or 0,
             frozen_test=manifest.test_set is not None,
             in_shadow=shadowed is not None,
             # the fit of another parent is another fit
@@ -182,12 +182,14 @@ def _snapshot(night: UnderWay) -> Manifest:
     return manifest
 
 
-def _new_labels(night: UnderWay, manifest: Manifest) -> int:
-    """Count what no challenger has learnt from yet."""
+def _new_labels(night: UnderWay, manifest: Manifest, model: ModelVersion) -> int:
+    """Count what no challenger has learnt from yet, nor the champion."""
     with night.tonight.readers() as session:
         former = runs.last_trained(session, night.tonight.night)
-    learnt = None if former is None or former.snapshot_id is None else night.read(former.snapshot_id)
-    return new_labels(manifest, learnt)
+        if former is not None and former.snapshot_id is not None:
+            return new_labels(manifest, night.read(former.snapshot_id))
+        known = ancestry(night.tonight.settings, session, model.id).values()
+    return unlearnt(manifest, frozenset[str]().union(*(patients or () for patients in known)))
 
 
 def _train(night: UnderWay, keeper: Keeper, manifest: Manifest) -> None:
@@ -244,7 +246,9 @@ def _drift(night: UnderWay) -> Drift:
         stored = night.row().drift
         if stored is not None:
             return Drift.model_validate(stored)
-        found = look(night.tonight.settings, night.tonight.readers, night.tonight.now.date())
+        today = night.tonight.now.date()
+        ensure_reference(night.tonight.settings, night.tonight.sessions, today)
+        found = look(night.tonight.settings, night.tonight.readers, today)
         night.note(drift=found.model_dump(mode="json", exclude_none=True))
         return found
 

@@ -105,7 +105,7 @@ def _labels(night: UnderWay) -> LabelCounts | None:
     by_origin = {origin: dict.fromkeys(ImageClass, 0) for origin in LabelOrigin}
     for picture in night.manifest.pictures:
         by_origin[picture.origin][picture.label] += 1
-    return LabelCounts(by_origin, night.new_labels or 0, night.tonight.settings.nightly_minimum_labels)
+    return LabelCounts(by_origin, night.row().new_labels or 0, night.tonight.settings.nightly_minimum_labels)
 
 
 def _examined(night: UnderWay, where: ExaminedOn) -> Examined | None:

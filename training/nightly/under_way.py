@@ -44,7 +44,6 @@ class UnderWay:
     tonight: Tonight
     held: Held
     manifest: Manifest | None = None
-    new_labels: int | None = None
     models: dict[Role, ModelVersion] = field(default_factory=dict)
     pictures: dict[ExaminedOn, Pictures] = field(default_factory=dict)
     asked: dict[ExaminedOn, dict[Role, Asked]] = field(default_factory=dict)

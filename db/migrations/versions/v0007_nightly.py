@@ -143,6 +143,7 @@ def _nightly_run() -> None:
         sa.Column("finished_at", _MOMENT, nullable=True),
         sa.Column("snapshot_id", sa.Integer(), nullable=True),
         sa.Column("work", sa.String(64), nullable=True, comment="Folder of the fit; several nights may share it."),
+        sa.Column("new_labels", sa.Integer(), nullable=True, comment="To learn from, since the last challenger."),
         sa.Column("plan", sa.String(500), nullable=True, comment="Why the night does this and no more."),
         sa.Column("champion_id", sa.Integer(), nullable=True, comment="Whom it was held against."),
         sa.Column(

@@ -74,7 +74,7 @@ class LabelCounts:
     ----------
     by_origin : mapping of LabelOrigin to mapping of ImageClass to int
     new : int
-        New or changed since the champion's snapshot, on the sides that are trained with.
+        New or changed since the last challenger, on the sides that are trained with.
     wanted : int
         So many new ones a night needs to train.
     """

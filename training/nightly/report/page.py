@@ -118,7 +118,7 @@ def _data(night: Night) -> Iterator[str]:
     if labels:
         yield f"<div>{table(('origin', *ImageClass, 'all'), _counted(by_origin))}"
         yield (
-            f"<p>{labels.new:,} are new or changed since the champion's snapshot; a night trains with "
+            f"<p>{labels.new:,} are new or changed since the last challenger; a night trains with "
             f"{labels.wanted:,} or more.</p></div>"
         )
     if material:

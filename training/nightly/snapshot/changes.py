@@ -26,6 +26,22 @@ def new_labels(manifest: Manifest, former: Manifest | None) -> int:
     )
 
 
+def unlearnt(manifest: Manifest, fitted: frozenset[str]) -> int:
+    """Count the pictures to fit on of patients that a model was not fitted on; where no night has learnt yet.
+
+    What a shipped model learnt from is not new because a site imports it.
+
+    Parameters
+    ----------
+    fitted : frozenset of str
+        Digests of the patients that the model and its ancestors were fitted on.
+    """
+    return sum(
+        picture.side in {Side.FIT, Side.WATCH} and picture.patient_digest not in fitted
+        for picture in manifest.pictures
+    )
+
+
 def changed_in_test(manifest: Manifest) -> tuple[Picture, ...]:
     """Return the pictures of the frozen test set, with pixels, whose label in force says otherwise, or is none.
 

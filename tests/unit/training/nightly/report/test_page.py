@@ -141,7 +141,7 @@ def test_labels_and_sides_are_counted(whole: str) -> None:
     assert row(whole, "VERDICT") == ["VERDICT", "0", "77", "77"]
     assert row(whole, "FIT") == ["FIT", "1,120", "3,310", "4,430"]
     assert 'aria-label="bars of labels by origin, pictures of the snapshot by side, by class"' in whole
-    assert "64 are new or changed since the champion's snapshot" in whole
+    assert "64 are new or changed since the last challenger" in whole
 
 
 def test_disagreements_have_a_thumbnail_or_say_why_not(given: Night, whole: str) -> None:
