@@ -128,6 +128,7 @@ def test_only_the_shadow_itself_reads_what_it_said() -> None:
     }
 
 
+@sqlite
 def test_scoring_goes_on_where_it_was_ended_and_does_nothing_twice(
     site: Settings, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

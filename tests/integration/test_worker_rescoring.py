@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from imaging.master import load_master, master_path
 from tests.factories.rows import VerdictFactory, ago, rows_in
 from tests.integration.rescoring_kit import Again, everything_shown
 from tests.integration.worker_kit import always
+from worker.rescoring.rescorer import Rescorer
 
 Sessions = sessionmaker[Session]
 sqlite = pytest.mark.parametrize("ledger_settings", ["sqlite"], indirect=True)
@@ -125,6 +127,7 @@ def test_a_study_that_is_still_open_keeps_its_revision(again: Again) -> None:
     assert again.revisions(study) == [(1, S)]
 
 
+@sqlite
 def test_a_model_that_comes_back_says_nothing_twice(again: Again, engine: Engine) -> None:
     study = again.judged(N)
     again.promoted()
@@ -172,6 +175,7 @@ def test_a_study_that_is_reviewed_meanwhile_is_left_alone(again: Again, engine: 
     assert states(again) == [(RescoringState.SKIPPED, Unscored.REVIEWED)]
 
 
+@sqlite
 def test_an_image_that_changes_meanwhile_is_looked_at_again(again: Again) -> None:
     study = again.judged(N)
 
@@ -294,6 +298,7 @@ def test_one_bad_input_does_not_fail_its_neighbours(again: Again) -> None:
     assert [again.study(study).outcome for study in studies] == [S, S, N, S, S]
 
 
+@sqlite
 def test_status_says_how_many_wait(again: Again) -> None:
     for _ in range(3):
         again.judged(N)
@@ -303,6 +308,26 @@ def test_status_says_how_many_wait(again: Again) -> None:
     again.run()
     with again.sessions() as session:
         assert status(session).rescoring == 0
+
+
+# SQLite has one writer at a time
+@pytest.mark.parametrize("ledger_settings", ["postgresql"], indirect=True)
+def test_workers_at_once_give_each_image_one_result(again: Again) -> None:
+    studies = [again.judged(N) for _ in range(10)]
+    again.promoted()
+
+    def work(_: int) -> int:
+        rescorer = Rescorer(again.settings, again.sessions, again.clock)
+        taken = 0
+        while batch := rescorer.run_batch(again.serving, lambda: None):
+            taken += batch
+        return taken
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sum(pool.map(work, range(3))) == 10
+    assert set(states(again)) == {(RescoringState.DONE, None)}
+    assert [len(again.predictions(study)) for study in studies] == [2] * 10
+    assert [again.flags(study) for study in studies] == [[(FlagKind.SUSPECTED, 2)]] * 10
 
 
 @sqlite

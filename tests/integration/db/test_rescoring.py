@@ -30,6 +30,8 @@ from tests.factories.rows import (
 
 Sessions = sessionmaker[Session]
 DAY = 86_400
+# where the other database would add nothing
+sqlite = pytest.mark.parametrize("ledger_settings", ["sqlite"], indirect=True)
 
 
 def models(session: Session) -> tuple[int, int]:
@@ -99,6 +101,7 @@ def test_what_nobody_reviewed_within_the_days_is_queued_the_newest_first(session
         assert waiting(session) == 3
 
 
+@sqlite
 @pytest.mark.parametrize("days", [0, -1])
 def test_no_days_queue_nothing(sessions: Sessions, days: float) -> None:
     with sessions.begin() as session, rows_in(session):
@@ -107,6 +110,7 @@ def test_no_days_queue_nothing(sessions: Sessions, days: float) -> None:
         assert queue(session, champion, days) == 0
 
 
+@sqlite
 def test_the_days_are_reckoned_from_the_time_given(sessions: Sessions) -> None:
     with sessions.begin() as session, rows_in(session):
         former, champion = models(session)
@@ -115,6 +119,7 @@ def test_the_days_are_reckoned_from_the_time_given(sessions: Sessions) -> None:
         assert queue(session, champion, 7, now=ago(395 * DAY)) == 1
 
 
+@sqlite
 def test_a_study_whose_last_revision_was_reviewed_and_that_changed_since_is_queued(sessions: Sessions) -> None:
     with sessions.begin() as session, rows_in(session):
         former, champion = models(session)
@@ -141,6 +146,7 @@ def test_queueing_again_adds_nothing_and_wakes_what_was_skipped(sessions: Sessio
     }
 
 
+@sqlite
 def test_queueing_is_undone_with_the_promotion(sessions: Sessions) -> None:
     with sessions.begin() as session, rows_in(session):
         former, champion = models(session)
@@ -173,6 +179,7 @@ def test_an_image_is_held_by_one_until_its_lease_ends(sessions: Sessions) -> Non
     assert states == [RescoringState.DONE, RescoringState.DONE, RescoringState.WAITING]
 
 
+@sqlite
 def test_what_was_never_started_goes_before_what_was(sessions: Sessions) -> None:
     _, champion = filled(sessions)
     first = take(sessions, champion, 1)
@@ -184,6 +191,7 @@ def test_what_was_never_started_goes_before_what_was(sessions: Sessions) -> None
     assert [one.rescoring_id for one in take(sessions, champion)] == [first[0].rescoring_id]
 
 
+@sqlite
 def test_what_is_given_back_with_a_refund_counts_no_start_and_waits_for_its_delay(sessions: Sessions) -> None:
     _, champion = filled(sessions, 1)
     held = take(sessions, champion)
@@ -239,6 +247,7 @@ def _judged(session: Session, image: Image) -> None:
     PredictionFactory(image=image, model_version=session.get_one(ModelVersion, champion))
 
 
+@sqlite
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
