@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types imports unit originals bench-listener bench-worker bench-ledger fuzz soak conformance gate-simulation drift-simulation starter lock audit clean
+.PHONY: help setup demo test lint types imports unit originals bench-listener bench-worker bench-ledger bench-night fuzz soak conformance gate-simulation drift-simulation starter lock audit clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -56,6 +56,9 @@ $(PLUGINS)/.installed: requirements/bench.txt | setup
 
 bench-worker: setup $(PLUGINS)/.installed ## our decoding beside pydicom's, each transfer syntax; four minutes on a quiet machine
 	$(BIN)/python -m bench.worker --plugins $(PLUGINS) $(BENCH)
+
+bench-night: setup ## a fine-tuning night on the public collection beside a worker; half an hour to an hour on a quiet machine
+	$(BIN)/python -m bench.night $(LUNGWATCH_SHARED_DATA)/chest_xray_train_224.zip $(BENCH)
 
 bench-ledger: setup ## the ledger with 10 million images in a PostgreSQL of its own; half an hour and 22 GB on a quiet machine
 	$(BIN)/python -m bench.ledger $(BENCH)
