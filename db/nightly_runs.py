@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from sqlalchemy import or_, select, update
@@ -178,9 +178,9 @@ def last_decided(session: Session, before: date) -> NightlyRun | None:
     return session.scalars(query.order_by(NightlyRun.night.desc()).limit(1)).first()
 
 
-def unfinished_fit(session: Session, before: date, since: datetime) -> NightlyRun | None:
-    """Return the run of the night before that ran out of time while fitting, if none has ended otherwise since."""
-    query = select(NightlyRun).where(NightlyRun.night < before, NightlyRun.started_at >= since)
+def unfinished_fit(session: Session, before: date, since: date) -> NightlyRun | None:
+    """Return the last run before a night, if it ran out of time while fitting and is not of a night before `since`."""
+    query = select(NightlyRun).where(NightlyRun.night < before, NightlyRun.night >= since)
     found = session.scalars(query.order_by(NightlyRun.night.desc()).limit(1)).first()
     return found if found is not None and found.state is NightState.CONTINUES else None
 

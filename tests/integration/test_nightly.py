@@ -1,53 +1,323 @@
-"""A night from its claim to its report, on drawn chests: what each kind of night does, and what it leaves."""
+"""What a night does and leaves: promoted, kept, only examined, continued, stopped, refused (fault row 33)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from sqlalchemy import select
 
 from core.settings import Settings
+from db import nightly_runs as runs
 from db.base import make_engine, make_readers, make_sessions
 from db.migrate import upgrade
+from db.models.learning import Evaluation, NightlyRun
 from db.registry import champion
-from db.vocabulary import NightState, Use
-from tests.integration.night_kit import FIRST, LENIENT, NightSite, freeze, prepare
+from db.vocabulary import ExaminedOn, NightKind, NightState, Use
+from tests.integration.night_kit import FIRST, LENIENT, NightClock, NightSite, freeze, prepare
+from training.fitting.run import recorded
+from training.nightly import run as nights
+from training.nightly.drift.result import Drift, Level
+from training.nightly.drift.rules import rules_of
+from training.nightly.examining import Asked
+from training.nightly.report.night import Role
 
 pytestmark = [
-    pytest.mark.usefixtures("few_resamples"),
     pytest.mark.tensorflow,
+    pytest.mark.usefixtures("few_resamples"),
     # Keras' variables and NumPy 2; nothing of ours
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
 ]
 
+Make = Callable[..., NightSite]
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A site with a champion, a frozen test set, and enough to learn from."""
+    folder = tmp_path_factory.mktemp("site")
+    settings = Settings(data_dir=folder / "data", signing_key_file=folder / "key.pem", **LENIENT)
+    prepare(settings)
+    engine = make_engine(settings)
+    upgrade(engine)
+    site = NightSite(settings, make_sessions(engine), make_readers(engine))
+    site.begin()
+    site.teach()
+    engine.dispose()
+    # the first night's challenger, as one that was killed right after its fit left it: most tests need not fit again
+    shutil.copytree(settings.data_dir, folder / "copy")
+    copied = settings.model_copy(update={"data_dir": folder / "copy"})
+    engine = make_engine(copied)
+    NightSite(copied, make_sessions(engine), make_readers(engine)).run(0)
+    engine.dispose()
+    location = f"nightly-{FIRST}"
+    shutil.copytree(copied.bundles / location, settings.bundles / location)
+    return settings
+
 
 @pytest.fixture
-def site(make_settings: Callable[..., Settings], tmp_path: Path) -> NightSite:
+def make_site(begun: Settings, tmp_path: Path) -> Iterator[Make]:
+    """Copies of it to run nights on, with settings of their own."""
+    engines = []
+
+    def make(**changes: Any) -> NightSite:
+        if not (tmp_path / "data").exists():
+            shutil.copytree(begun.data_dir, tmp_path / "data")
+        settings = begun.model_copy(update={"data_dir": tmp_path / "data", **changes})
+        engines.append(make_engine(settings))
+        return NightSite(settings, make_sessions(engines[-1]), make_readers(engines[-1]), seeds=10_000)
+
+    yield make
+    for engine in engines:
+        engine.dispose()
+
+
+def night_of(site: NightSite, number: int = 0) -> NightlyRun:
+    with site.readers() as session:
+        row = runs.of_night(session, FIRST + timedelta(days=number))
+    assert row is not None
+    return row
+
+
+def serves(site: NightSite) -> str:
+    with site.readers() as session:
+        reign = champion(session)
+    assert reign is not None
+    return reign.model.name
+
+
+def report(site: NightSite, number: int = 0) -> dict[str, Any]:
+    folder = site.tonight(FIRST + timedelta(days=number)).folder
+    assert "</html>" in (folder / "report.html").read_text()
+    found: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return found
+
+
+def test_better_data_lead_to_a_promotion_and_everything_is_on_record(make_site: Make) -> None:
+    site = make_site()
+    ending = site.run(0)
+    assert ending is not None
+    assert ending.state is NightState.PROMOTED, ending.reason
+    assert serves(site) == "nightly"
+    row = night_of(site)
+    assert (row.kind, row.new_labels, row.attempts) == (NightKind.FINE_TUNE, 460, 1)
+    assert list(row.seconds) == ["SNAPSHOT", "TRAIN", "EXAMINE", "DRIFT", "DECIDE", "PROMOTE", "REPORT"]
+    with site.readers() as session:
+        found = session.execute(select(Evaluation.examined_on, Evaluation.model_version_id)).all()
+        model = champion(session)
+    assert model is not None
+    assert model.model.manifest["parent"] is not None
+    assert [one[0] for one in found] == [ExaminedOn.TEST] * 2
+    answers = np.load(site.tonight(FIRST).folder / "answers-test.npz")
+    assert len(answers["labels"]) == len(answers["challenger_scores"]) == len(answers["champion_scores"])
+    assert report(site)["decision"]["verdict"] == "PROMOTE"
+    # again: it has ended
+    assert site.run(0) is None
+    # and what it learnt from is not new on the next night
+    after = site.run(1)
+    assert after is not None
+    assert (after.state, night_of(site, 1).new_labels) == (NightState.EVALUATED, 0)
+
+
+def test_row_33_poisoned_labels_do_not(make_site: Make) -> None:
+    site = make_site()
+    with site.sessions.begin() as session:
+        # everything was said the wrong way round, but for what is judged by
+        session.connection().exec_driver_sql("DROP TRIGGER label_no_update")
+        session.connection().exec_driver_sql(
+            "UPDATE label SET label = CASE label WHEN 'NORMAL' THEN 'PNEUMONIA' ELSE 'NORMAL' END "
+            "WHERE labelled_image_id > 120 AND labelled_image_id <= 120 + 660"
+        )
+    ending = site.run(1)
+    assert ending is not None
+    assert ending.state in {NightState.KEPT, NightState.FAILED}, ending.reason
+    assert serves(site) == "first"
+    assert ending.reason
+    assert report(site, 1)["state"] == ending.state
+
+
+def test_row_33_answers_that_are_no_numbers_are_refused(make_site: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = make_site()
+    asked_all = nights.ask_all
+
+    def broken(*arguments: Any) -> dict[Role, Asked]:
+        found = asked_all(*arguments)
+        one = found[Role.CHALLENGER]
+        if len(one.answers.scores):
+            scores = one.answers.scores.copy()
+            scores[3] = np.nan
+            found[Role.CHALLENGER] = Asked(replace(one.answers, scores=scores), None)
+        return found
+
+    monkeypatch.setattr(nights, "ask_all", broken)
+    ending = site.run(0)
+    assert ending is not None
+    assert ending.state is NightState.KEPT
+    assert ending.reason.startswith("REFUSED")
+    assert "no number" in ending.reason
+    assert serves(site) == "first"
+    assert report(site)["decision"]["verdict"] == "REFUSED"
+
+
+def test_row_33_a_test_set_that_an_ancestor_was_fitted_on_is_refused(make_site: Make) -> None:
+    site = make_site()
+    # a data set that came later says of patients of the test set what they were fitted on as: the first champion was
+    with site.sessions.begin() as session:
+        session.connection().exec_driver_sql("DROP TRIGGER patient_side_no_update")
+        session.connection().exec_driver_sql("DROP TRIGGER test_set_image_no_update")
+        session.connection().exec_driver_sql(
+            "UPDATE test_set_image SET labelled_image_id = 250 WHERE id = (SELECT min(id) FROM test_set_image "
+            "WHERE share = 'TEST')"
+        )
+        session.connection().exec_driver_sql(
+            "UPDATE test_set_image SET label_id = (SELECT max(id) FROM label WHERE labelled_image_id = 250) "
+            "WHERE labelled_image_id = 250"
+        )
+    ending = site.run(0)
+    assert ending is not None
+    assert ending.state is NightState.KEPT, ending
+    assert "was fitted on 1 of the" in ending.reason
+    assert serves(site) == "first"
+
+
+def test_row_33_without_a_frozen_test_set_nothing_is_trained(make_site: Make) -> None:
+    site = make_site()
+    with site.sessions.begin() as session:
+        for table in ("test_set_image", "test_set"):
+            session.connection().exec_driver_sql(f"DROP TRIGGER {table}_no_delete")
+            session.connection().exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608
+    ending = site.run(0)
+    assert ending is not None
+    assert (ending.state, night_of(site).kind) == (NightState.EVALUATED, NightKind.EVALUATE)
+    assert "lungwatch testset freeze" in ending.reason
+    assert report(site)["state"] == "EVALUATED"
+
+
+def test_too_few_new_labels_only_examine(make_site: Make) -> None:
+    site = make_site(nightly_minimum_labels=461)
+    ending = site.run(0)
+    assert ending is not None
+    assert ending.state is NightState.EVALUATED
+    assert "460 new labels" in ending.reason
+    assert serves(site) == "first"
+
+
+def test_strong_drift_blocks_a_promotion(make_site: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = make_site()
+    strong = Drift(
+        today=FIRST, level=Level.STRONG, blocks=True, words="a device was replaced", rules=rules_of(site.settings)
+    )
+    monkeypatch.setattr(nights, "look", lambda *_: strong)
+    ending = site.run(0)
+    assert ending is not None
+    assert ending.state is NightState.KEPT
+    assert "drift is strong: a device was replaced" in ending.reason
+    assert serves(site) == "first"
+    assert night_of(site).decision is not None
+
+
+@dataclass
+class UntilAnEpoch(NightClock):
+    """Time that stands still until a fit's first epoch is kept, and then is over."""
+
+    kept: Path = Path()
+
+    def monotonic(self) -> float:
+        return 1e6 if recorded(self.kept) else 0.0
+
+
+def test_a_fit_that_takes_longer_than_the_night_goes_on_the_next_one(make_site: Make) -> None:
+    site = make_site()
+    night = site.tonight(FIRST + timedelta(days=1))
+    left = site.settings.bundles / f"nightly-{night.night}.partial"
+    ending = site.run(1, clock=UntilAnEpoch(night.clock.now(), kept=left))
+    assert ending is not None
+    assert ending.state is NightState.CONTINUES, ending
+    assert "goes on the next night" in ending.reason
+    assert serves(site) == "first"
+    assert [epoch["number"] for epoch in report(site, 1)["epochs"]] == [1]
+    # what was labelled since is for the challenger after it
+    site.arrive(5, 5, Use.FIT)
+    after = site.run(2, recipes=night.recipes)
+    assert after is not None
+    assert after.state is NightState.PROMOTED, after.reason
+    assert "goes on" in (night_of(site, 2).plan or "")
+    assert night_of(site, 2).snapshot_id == night_of(site, 1).snapshot_id
+    assert [epoch["number"] for epoch in report(site, 2)["epochs"]] == [1, 2, 3]
+    assert not list(site.settings.bundles.glob("nightly-*.partial"))
+
+
+def test_one_that_is_told_to_stop_stops_and_goes_on_when_started_again(make_site: Make) -> None:
+    site = make_site()
+    looks = iter(range(10_000))
+    ending = site.run(0, stopping=lambda: next(looks) > 40)
+    assert ending is not None
+    assert ending.state is NightState.RUNNING
+    assert night_of(site).attempts == 0
+    again = site.run(0)
+    assert again is not None
+    assert again.state is NightState.PROMOTED
+    assert night_of(site).attempts == 1
+
+
+def test_a_challenger_stays_in_the_shadow_until_its_days_are_over(make_site: Make) -> None:
+    site = make_site(shadow_days=2.0, shadow_images=1)
+    ending = site.run(0)
+    assert ending is not None
+    assert ending.state is NightState.SHADOWED
+    assert serves(site) == "first"
+    # there would be something to learn from
+    site.arrive(15, 15, Use.FIT)
+    waiting = site.run(1)
+    assert waiting is not None
+    assert (waiting.state, night_of(site, 1).kind) == (NightState.EVALUATED, NightKind.EVALUATE)
+    assert "in the shadow" in waiting.reason
+
+
+def test_a_shadow_ends_when_a_person_changes_the_champion(make_site: Make) -> None:
+    site = make_site(shadow_days=2.0)
+    assert (ending := site.run(0)) is not None
+    assert ending.state is NightState.SHADOWED
+    with site.sessions.begin() as session:
+        session.connection().exec_driver_sql("UPDATE champion SET fencing_token = fencing_token + 1")
+    dropped = site.run(1)
+    assert dropped is not None
+    assert dropped.state is NightState.KEPT
+    assert "changed by hand" in dropped.reason
+    # and the next may train again, but has too little for it
+    after = site.run(2)
+    assert after is not None
+    assert "0 new labels" in after.reason
+
+
+def test_a_report_that_cannot_be_written_ends_the_night_no_other_way(make_site: Make) -> None:
+    site = make_site(nightly_minimum_labels=500)
+    folder = site.tonight(FIRST).folder
+    (folder / "report.json").mkdir(parents=True)
+    ending = site.run(0)
+    assert ending is not None
+    assert ending.state is NightState.EVALUATED
+    assert "report could not be written" in ending.reason
+    assert night_of(site).report is None
+
+
+def test_without_a_champion_a_night_says_what_to_start(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
     settings = make_settings(signing_key_file=tmp_path / "key.pem", **LENIENT)
     prepare(settings)
     engine = make_engine(settings)
     upgrade(engine)
-    made = NightSite(settings, make_sessions(engine), make_readers(engine))
-    yield made
-    engine.dispose()
-
-
-def test_better_data_lead_to_a_promotion(site: NightSite) -> None:
-    site.arrive(70, 70, Use.TEST)
-    site.arrive(25, 25, Use.VALIDATION)
-    site.arrive(15, 15, Use.WATCH)
-    site.arrive(40, 40, Use.FIT, mislabelled=0.5)
-    site.crown()
+    site = NightSite(settings, make_sessions(engine), make_readers(engine))
+    site.arrive(3, 3, Use.TEST)
     freeze(site)
-    site.arrive(150, 150, Use.FIT)
     ending = site.run(0)
-    folder = site.settings.data_dir / "nights" / FIRST.isoformat()
+    engine.dispose()
     assert ending is not None
-    assert ending.state is NightState.PROMOTED
-    with site.readers() as session:
-        reign = champion(session)
-    assert reign is not None
-    assert reign.model.name == "nightly"
-    assert json.loads((folder / "report.json").read_text())
+    assert ending.state is NightState.FAILED
+    assert "start a worker first" in ending.reason

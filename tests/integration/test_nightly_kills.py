@@ -112,7 +112,7 @@ def serves(site: NightSite) -> str:
     return reign.model.name
 
 
-def test_a_fit_that_was_killed_goes_on_after_its_last_epoch(site: NightSite) -> None:
+def test_row_34_a_fit_that_was_killed_goes_on_after_its_last_epoch(site: NightSite) -> None:
     done = site.run(0)
     assert done is not None
     assert done.state is NightState.PROMOTED

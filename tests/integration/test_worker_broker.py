@@ -33,7 +33,7 @@ def app(brokered: Settings) -> Iterator[Celery]:
 
 
 @pytest.mark.requires("redis-server")
-def test_a_bell_wakes_an_idle_worker_and_ten_bells_give_one_result(
+def test_row_31_a_bell_wakes_an_idle_worker_and_ten_bells_give_one_result(
     brokered: Settings, sqlite_engine: Engine, app: Celery
 ) -> None:
     with working(brokered, idle_poll_seconds=600, sweep_seconds=600) as worker:

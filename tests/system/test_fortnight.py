@@ -9,7 +9,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from core.settings import Settings
 from db.base import make_engine, make_readers, make_sessions
 from db.migrate import upgrade
 from db.registry import champion
-from db.vocabulary import ImageClass, NightKind, NightState, Use
+from db.vocabulary import ImageClass, NightState, Use
 from imaging.phantom_objects import Patient
 from tests.factories import dicom_objects as objects
 from tests.factories.chests import drawn

@@ -59,7 +59,19 @@ ROWS = {
         "A bundle is exchanged, signed by nobody we trust, or carries a payload",
         "refused before anything parses it; the payload never runs",
     ),
-    34: ("Promotion, or the writing of a bundle, is killed (`kill -9`)", "the old model or the new, whole; never both"),
+    31: ("A message is delivered ten times, or to several at once", "one result"),
+    32: (
+        "Two nights, beats or promoters at once; a holder stopped past its lease and continued",
+        "one effective night, one promotion; the stale holder writes nothing",
+    ),
+    33: (
+        "A worse model, metrics that are no numbers, an empty or leaked test set",
+        "not promoted, with a stored reason; the champion stays",
+    ),
+    34: (
+        "A fit, a night or a promotion is killed (`kill -9`) at any step",
+        "the old model or the new, whole; the next start goes on",
+    ),
     35: ("Identifiers on their way to the log", "none arrives"),
     36: ("Control characters, escapes and other scripts in AE titles", "one line of printable JSON"),
     40: ("Paths in UIDs and AE titles", "no file outside the spool or named by received text"),

@@ -145,7 +145,7 @@ def _snapshot(night: UnderWay) -> Manifest:
             key = patient_key(settings, session)
             record_labels(session, derive(evidence(session), digests(key)).wanted)
         with tonight.readers() as session:
-            goes_on = runs.unfinished_fit(session, tonight.night, tonight.now - plan.LONGEST_FIT)
+            goes_on = runs.unfinished_fit(session, tonight.night, tonight.night - plan.LONGEST_FIT)
             shadowed = runs.in_shadow(session, tonight.night)
             reign = champion(session)
         if reign is None:

@@ -31,7 +31,7 @@ def let_lapse(sessions: sessionmaker[Session]) -> None:
         session.execute(update(NightlyRun).values(lease_until=database_now(-1)))
 
 
-def test_of_many_who_ask_at_once_one_gets_the_night(sessions: sessionmaker[Session]) -> None:
+def test_row_32_of_many_who_ask_at_once_one_gets_the_night(sessions: sessionmaker[Session]) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = [held for held in pool.map(lambda _: claim(sessions), range(8)) if held is not None]
     assert len(found) == 1
@@ -40,7 +40,7 @@ def test_of_many_who_ask_at_once_one_gets_the_night(sessions: sessionmaker[Sessi
         assert runs.is_over(session, NIGHT)
 
 
-def test_a_dead_holder_is_followed_and_cannot_write_any_more(sessions: sessionmaker[Session]) -> None:
+def test_row_32_a_dead_holder_is_followed_and_cannot_write_any_more(sessions: sessionmaker[Session]) -> None:
     first = claim(sessions)
     assert first is not None
     assert claim(sessions) is None
@@ -73,7 +73,7 @@ def test_a_holder_past_its_lease_has_lost_it_although_nobody_followed(sessions: 
         runs.renew(session, held, 60)
 
 
-def test_a_stale_holder_cannot_promote(sessions: sessionmaker[Session]) -> None:
+def test_row_32_a_stale_holder_cannot_promote(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session, rows_in(session):
         old, new = ModelVersionFactory(), ModelVersionFactory()
         install_champion_if_none(session, old.id)
@@ -145,10 +145,7 @@ def test_what_went_before_is_found_by_how_it_ended(sessions: sessionmaker[Sessio
                 runs.note(session, held, challenger_id=model, decision={"verdict": state.value})
             runs.finish(session, held, state, "")
     after = NIGHT + timedelta(days=4)
-    long_ago = runs_started = None
     with sessions.begin() as session:
-        long_ago = session.scalar(select(database_now(-3600)))
-        runs_started = session.scalar(select(database_now(3600)))
         assert [row.state for row in runs.newest(session, 2)] == [NightState.CONTINUES, NightState.EVALUATED]
         trained, decided = runs.last_trained(session, after), runs.last_decided(session, NIGHT + timedelta(days=1))
         assert trained is not None
@@ -156,9 +153,9 @@ def test_what_went_before_is_found_by_how_it_ended(sessions: sessionmaker[Sessio
         assert (trained.state, decided.state) == (NightState.SHADOWED, NightState.KEPT)
         assert runs.in_shadow(session, after) is not None
         assert runs.in_shadow(session, NIGHT + timedelta(days=1)) is None
-        unfinished = runs.unfinished_fit(session, after, long_ago)
+        unfinished = runs.unfinished_fit(session, after, NIGHT)
         assert unfinished is not None
         assert unfinished.state is NightState.CONTINUES
         # one of last week learnt from old labels, and one that another night followed is nobody's any more
-        assert runs.unfinished_fit(session, after, runs_started) is None
-        assert runs.unfinished_fit(session, NIGHT + timedelta(days=3), long_ago) is None
+        assert runs.unfinished_fit(session, after, after) is None
+        assert runs.unfinished_fit(session, NIGHT + timedelta(days=3), NIGHT) is None

@@ -37,8 +37,7 @@ def unlearnt(manifest: Manifest, fitted: frozenset[str]) -> int:
         Digests of the patients that the model and its ancestors were fitted on.
     """
     return sum(
-        picture.side in {Side.FIT, Side.WATCH} and picture.patient_digest not in fitted
-        for picture in manifest.pictures
+        picture.side in {Side.FIT, Side.WATCH} and picture.patient_digest not in fitted for picture in manifest.pictures
     )
 
 
