@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.settings import Settings
-from db.report import ProcessRow, StatusReport
+from db.report import NightRow, ProcessRow, StatusReport
 from db.settling import SILENT_SECONDS
-from db.vocabulary import ProcessKind
+from db.vocabulary import NightState, ProcessKind
 
 # a beat may be late twice, and a busy machine later than that
 _BEATS_MISSED: Final = 3
 _SLACK_SECONDS: Final = 15.0
 _HORIZON_SECONDS: Final = 60.0
+# a day, the hour that the clocks may change by, and five minutes between two rings
+_NIGHT_SECONDS: Final = 25.25 * 3600
 _NEEDED: Final = {
     ProcessKind.REGISTRAR: "no registrar runs: what the listener receives is safe on disk, but is not registered. "
     "Start lungwatch serve or lungwatch listen.",
@@ -81,12 +83,28 @@ def problems(report: StatusReport, settings: Settings, disk: Disk | None) -> lis
             f"{report.overdue} acknowledged {'image is' if report.overdue == 1 else 'images are'} overdue; "
             "they stand in lungwatch results --flagged."
         )
+    if (night := _night(report.night, settings)) is not None:
+        found.append(night)
     if disk is not None and disk.free < disk.watermark:
         found.append(
             f"free space is under the watermark ({disk.free >> 20} of {disk.watermark >> 20} MiB): "
             "the listener refuses with 0xA700. Make room outside the spool."
         )
     return found
+
+
+def _night(night: NightRow | None, settings: Settings) -> str | None:
+    """Return what is wrong with the nightly job, where one is wanted: nothing else would say that it no longer runs."""
+    if settings.nightly_hour is None or night is None:
+        return None
+    if night.state is NightState.FAILED:
+        return f"the night of {night.night} failed: {night.reason}. See lungwatch nightly show."
+    if night.begun_seconds > _NIGHT_SECONDS:
+        return (
+            f"no night has begun since {night.night}. See that beat runs, and a worker with "
+            "LUNGWATCH_SIGNING_KEY_FILE, both with LUNGWATCH_NIGHTLY_HOUR."
+        )
+    return None
 
 
 def _missing_registrars(processes: Sequence[ProcessRow], settings: Settings) -> list[ProcessRow]:

@@ -20,12 +20,12 @@ from db import nightly_runs as runs
 from db.models.learning import NightlyRun
 from db.models.model import ModelVersion
 from db.vocabulary import NightState
+from training.nightly.report.names import JSON, PAGE, TEXT
 
 app = typer.Typer(help="Run the nightly job, watch it, and read what nights came to.", invoke_without_command=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _COLUMNS: Final = ("Night", "State", "Kind", "Challenger", "Reason", "Report")
-_REPORT: Final = "report.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class NightRow:
     Attributes
     ----------
     report : str or None
-        The page, below the data directory.
+        Folder of the report, below the data directory.
     seconds : dict of str to float
         What each step took.
     """
@@ -134,7 +134,7 @@ def list_nights(
                 row.kind,
                 row.challenger,
                 row.reason,
-                None if row.report is None else data / row.report,
+                None if row.report is None else data / row.report / PAGE,
             )
             for row in rows
         ]
@@ -154,8 +154,8 @@ def show(
         row = runs.of_night(session, _date(night)) if night else next(iter(runs.newest(session, 1)), None)
         if row is None or row.report is None:
             raise Misconfigured(f"there is no report of {night or 'any night'}; see lungwatch nightly list")
-        page = ledger.settings.data_dir.resolve() / row.report
-    path = page.with_name("report.json" if as_json else _REPORT)
+        folder = ledger.settings.data_dir.resolve() / row.report
+    path = folder / (JSON if as_json else TEXT)
     try:
         typer.echo(path.read_text("utf-8").rstrip())
     except OSError as error:
@@ -250,6 +250,6 @@ def _show(row: NightRow) -> None:
         ("Drift", row.drift),
         ("Reason", row.reason),
         ("Took", took),
-        ("Report", row.report),
+        ("Report", None if row.report is None else f"{row.report}/{PAGE}"),
     ]
     console().print(facts([(name, value) for name, value in rows if value is not None]))

@@ -38,8 +38,9 @@ def status(
     """Show processes, work, results, model and disk on one screen. Exit code 1 while something is wrong.
 
     Wrong is: this host's listener does not answer a C-ECHO, or its peers file or certificates are wrong, no registrar
-    or no worker, one that says it has a problem, registration that lags, overdue images, no model in service, free
-    space under the watermark. Quarantined images and flagged studies are work, not faults.
+    or no worker, one that says it has a problem, registration that lags, overdue images, no model in service, a night
+    that failed or is overdue, free space under the watermark. Quarantined images and flagged studies are work, not
+    faults.
     """
     if listener:
         _answer(_ask_listener(), as_json=as_json)
@@ -160,6 +161,9 @@ def _show(
         rows.append(("Commitment", f"{asked.waiting} wait to be reported{age}; {within}"))
     if report.rescoring:
         rows.append(("Re-scoring", f"{report.rescoring} wait, behind whatever is newly received"))
+    if report.night is not None:
+        doing = f", at {report.night.step}" if report.night.held else ""
+        rows.append(("Night", f"{report.night.night}: {report.night.state}{doing}"))
     if disk is not None:
         rows.append(("Disk", f"{disk.free >> 30} of {disk.total >> 30} GiB free, {disk.watermark >> 30} must stay"))
     out.print(facts(rows))

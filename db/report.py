@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Select, and_, func, or_, select
@@ -15,10 +15,11 @@ from db.models.commitment import Commitment
 from db.models.model import Heartbeat, ModelVersion
 from db.models.receipt import Receipt
 from db.models.study import Study
+from db.nightly_runs import newest
 from db.queries import flagged_count
 from db.registry import champion
 from db.settling import in_charge
-from db.vocabulary import TERMINAL, CommitmentState, Outcome, ProcessKind, ReceiptState
+from db.vocabulary import TERMINAL, CommitmentState, NightState, NightStep, Outcome, ProcessKind, ReceiptState
 
 # a process that has been silent for longer is history; one that did not stop in good order stands longer
 _RECENT: Final = timedelta(days=1)
@@ -88,6 +89,28 @@ class CommitmentCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class NightRow:
+    """The newest night.
+
+    Attributes
+    ----------
+    step : NightStep
+        Under way, or the last one.
+    held : bool
+        Whether somebody is at it.
+    begun_seconds : float
+        Since its first start.
+    """
+
+    night: date
+    state: NightState
+    step: NightStep
+    held: bool
+    begun_seconds: float
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class StatusReport:
     """The ledger at one moment.
 
@@ -117,6 +140,8 @@ class StatusReport:
     commitments : CommitmentCounts
     rescoring : int
         Images that wait for the champion to score them again.
+    night : NightRow or None
+        None before the first.
     """
 
     at: datetime
@@ -133,6 +158,7 @@ class StatusReport:
     processes: tuple[ProcessRow, ...]
     commitments: CommitmentCounts = CommitmentCounts()
     rescoring: int = 0
+    night: NightRow | None = None
 
 
 def status(session: Session) -> StatusReport:
@@ -173,6 +199,21 @@ def status(session: Session) -> StatusReport:
         processes=_processes(session, now),
         commitments=_commitments(session, now),
         rescoring=rescoring.waiting(session),
+        night=_night(session, now),
+    )
+
+
+def _night(session: Session, now: datetime) -> NightRow | None:
+    found = next(iter(newest(session, 1)), None)
+    if found is None:
+        return None
+    return NightRow(
+        night=found.night,
+        state=found.state,
+        step=found.step,
+        held=found.state is NightState.RUNNING and found.lease_until >= now,
+        begun_seconds=(now - found.started_at).total_seconds(),
+        reason=found.reason,
     )
 
 

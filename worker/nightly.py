@@ -44,12 +44,17 @@ class Nights:
         """Whether nights are run on this machine: only where the key is that signs what they make."""
         return self._settings.nightly_hour is not None and self._settings.signing_key_file is not None
 
+    @property
+    def running(self) -> bool:
+        """Whether the night that this worker started is under way."""
+        return self._process is not None and self._process.poll() is None
+
     def start_if_due(self) -> bool:
         """Start the night's process unless there is nothing to do, or ours is at it; says whether it did."""
         settings = self._settings
         if not self.here or settings.nightly_hour is None:
             return False
-        if self._process is not None and self._process.poll() is None:
+        if self.running:
             return False
         night = nights.due(self._clock.now().astimezone(), settings.nightly_hour, settings.nightly_hours)
         if night is None:

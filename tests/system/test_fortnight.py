@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,11 +114,10 @@ class Hospital:
         )
         return f"{name} {version}"
 
-    def report(self, number: int) -> dict[str, object]:
-        night = (FIRST + timedelta(days=number)).isoformat()
-        found: dict[str, object] = json.loads(
-            (self.site.settings.data_dir / "nights" / night / "report.json").read_text()
-        )
+    def report(self, number: int) -> dict[str, Any]:
+        """Return the report of a night, counted from 1."""
+        night = (FIRST + timedelta(days=number - 1)).isoformat()
+        found: dict[str, Any] = json.loads((self.site.settings.data_dir / "nights" / night / "report.json").read_text())
         return found
 
 
@@ -143,21 +143,21 @@ def test_a_fortnight(hospital: Hospital) -> None:
     # 1: too few labels, so the champion is examined again and nothing is trained
     hospital.day(3, 3)
     assert hospital.night().state is NightState.EVALUATED
+    assert hospital.report(1)["decision"] is None
 
     # 2: a new reader has it the wrong way round
     poisoned = hospital.day(20, 20, mistaken=True)
     ending = hospital.night()
-    print(2, ending)
-    assert ending.state is NightState.KEPT
+    assert ending.state is NightState.KEPT, ending
+    assert hospital.report(2)["decision"]["verdict"] in {"KEEP", "REFUSED", "INSUFFICIENT_EVIDENCE"}
     assert hospital.champion() == first
 
-    # 3: somebody saw it, and pictures come from another ward
+    # 3: somebody saw it and reads them again, and pictures come from another ward
     hospital.verdicts({accession: hospital.read[accession] for accession in poisoned})
     for count, use in ((50, Use.VALIDATION), (20, Use.WATCH), (60, Use.FIT)):
         hospital.site.arrive(count, count, use)
     ending = hospital.night(recipes=recipes(4))
-    print(3, ending)
-    assert ending.state is NightState.PROMOTED
+    assert ending.state is NightState.PROMOTED, ending
     second = hospital.champion()
     assert second != first
     wait_until(lambda: hospital.serves() == second, _SWITCH_SECONDS, "the worker serves the new champion")
@@ -171,8 +171,8 @@ def test_a_fortnight(hospital: Hospital) -> None:
     assert hospital.champion() == first
     hospital.day(16, 16)
     ending = hospital.night(recipes=recipes(4))
-    print(5, ending)
-    assert ending.state is NightState.KEPT
+    assert ending.state is NightState.KEPT, ending
+    assert "the anchor" in ending.reason
     assert hospital.champion() == first
     wait_until(lambda: hospital.serves() == first, _SWITCH_SECONDS, "the worker serves the old one again")
 
@@ -182,8 +182,34 @@ def test_a_fortnight(hospital: Hospital) -> None:
     # 7: until something beats it
     hospital.site.arrive(200, 200, Use.FIT)
     ending = hospital.night(recipes=recipes(12))
-    print(7, ending)
-    assert ending.state is NightState.PROMOTED
+    assert ending.state is NightState.PROMOTED, ending
     third = hospital.champion()
     assert third not in {first, second}
     wait_until(lambda: hospital.serves() == third, _SWITCH_SECONDS, "the worker serves the third")
+
+    # 8 to 12: days with little to learn from
+    for _ in range(5):
+        hospital.day(1, 1)
+        assert hospital.night().state is NightState.EVALUATED
+
+    # 13: the weekly night from scratch, with no more to learn than before
+    hospital.day(14, 14)
+    hospital.site.settings = hospital.site.settings.model_copy(
+        update={"nightly_scratch_weekday": (FIRST + timedelta(days=12)).weekday()}
+    )
+    ending = hospital.night(recipes=recipes(2))
+    assert ending.state in {NightState.KEPT, NightState.PROMOTED}, ending
+    assert hospital.report(13)["kind"] == NightKind.FROM_SCRATCH
+
+    listed = json.loads(hospital.serving.run("nightly", "list", "--json").stdout)
+    assert len(listed) == 13
+    assert all(night["reason"] for night in listed)
+    # nothing was lost or done twice meanwhile, and each result names one model
+    assert hospital.serving.run("reconcile", "--digests").returncode == 0
+    assert hospital.serving.ask("SELECT count(*), count(DISTINCT image_id) FROM prediction") == (
+        hospital.sent,
+        hospital.sent,
+    )
+    history = json.loads(hospital.serving.run("models", "history", "--json").stdout)
+    kinds = [change["kind"] for change in reversed(history)]
+    assert kinds[:4] == ["INSTALLED", "PROMOTED", "ROLLED_BACK", "PROMOTED"]

@@ -4,7 +4,7 @@ import json
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from cli.health import Disk, alive, problems, problems_here, standing
 from cli.status import files_wrong
 from core.settings import Settings
-from db import commitments, rescoring
-from db.report import ChampionRow, ProcessRow, StatusReport
-from db.vocabulary import Outcome, ProcessKind, ReceiptState
+from db import commitments, nightly_runs, rescoring
+from db.report import ChampionRow, NightRow, ProcessRow, StatusReport
+from db.vocabulary import NightState, NightStep, Outcome, ProcessKind, ReceiptState
 from tests.factories.rows import (
     HeartbeatFactory,
     ImageFactory,
@@ -201,6 +201,32 @@ def test_images_that_wait_to_be_scored_again_show_while_there_are_any(
         assert rescoring.queue(session, ModelVersionFactory().id, 7) == 1
     assert "1 wait, behind whatever is newly received" in lungwatch("status").out
     assert json.loads(lungwatch("status", "--json").out)["rescoring"] == 1
+
+
+@pytest.mark.parametrize(
+    ("hour", "state", "begun_seconds", "said"),
+    [
+        (2, NightState.FAILED, 60, "the night of 2026-11-22 failed: no disk. See lungwatch nightly show"),
+        (2, NightState.KEPT, 26 * 3600, "no night has begun since 2026-11-22"),
+        (2, NightState.KEPT, 25 * 3600, None),
+        # by hand only: nobody waits for the next
+        (None, NightState.FAILED, 26 * 3600, None),
+    ],
+)
+def test_a_night_that_failed_or_is_overdue_is_wrong(
+    make_settings: Callable[..., Settings], hour: int | None, state: NightState, begun_seconds: float, said: str | None
+) -> None:
+    night = NightRow(date(2026, 11, 22), state, NightStep.REPORT, False, begun_seconds, "no disk")
+    found = problems(replace(WELL, night=night), make_settings(nightly_hour=hour), ROOM)
+    assert [said in one for one in found] == [True] if said else not found
+
+
+def test_the_newest_night_shows(lungwatch: Lungwatch, sessions: sessionmaker[Session]) -> None:
+    assert json.loads(lungwatch("status", "--json").out)["night"] is None
+    with sessions.begin() as session:
+        assert nightly_runs.claim(session, date(2026, 11, 22), 60)
+    assert "2026-11-22: RUNNING, at SNAPSHOT" in lungwatch("status").out
+    assert json.loads(lungwatch("status", "--json").out)["night"]["held"] is True
 
 
 def test_here_without_a_process_is_ill(lungwatch: Lungwatch) -> None:

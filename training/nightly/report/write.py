@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from core.files import write_durably
 from training.drawing import require_matplotlib
 from training.nightly.report.measured import measure
+from training.nightly.report.names import JSON, PAGE, TEXT
 from training.nightly.report.night import Night
 from training.nightly.report.page import page
 from training.nightly.report.record import json_text
 from training.nightly.report.text import text
-
-PAGE: Final = "report.html"
-TEXT: Final = "report.txt"
-JSON: Final = "report.json"
 
 
 def write(folder: Path, night: Night) -> None:
