@@ -101,6 +101,26 @@ def trusted_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
     return tuple(keys)
 
 
+def refuse_untrusted_self(settings: Settings) -> None:
+    """Refuse to make bundles that workers on other machines would not run: their trusted directory must have our key.
+
+    Raises
+    ------
+    Misconfigured
+        If a trusted directory is set, and the public half of the signing key is not in it.
+    """
+    if settings.trusted_keys_dir is None:
+        return
+    ours = private_key(settings).public_key()
+    others = trusted_keys(settings.model_copy(update={"signing_key_file": None}))
+    if ours not in others:
+        raise Misconfigured(
+            f"{settings.trusted_keys_dir} (LUNGWATCH_TRUSTED_KEYS_DIR) lacks the public half of "
+            f"{settings.signing_key_file}, so other workers would refuse what is trained here. Put it there with: "
+            "openssl pkey -in SIGNING_KEY -pubout -out TRUSTED/site.pem"
+        )
+
+
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:

@@ -9,6 +9,7 @@ import typer
 
 from cli.ledger import open_ledger
 from cli.output import console, facts, notes, print_json, printable, say, table
+from cli.reason import reason_text
 from cli.verdicts_import import AsJson, account
 from core.clock import SystemClock
 from core.errors import ExitCode
@@ -66,9 +67,12 @@ def reference(
     Earlier references stay on record, with who set them and why.
     """
     days: tuple[date, date] = first.date(), last.date()
+    if days[0] > days[1]:
+        raise typer.BadParameter("--first must not be after --last")
+    why = reason_text(reason)
     with open_ledger() as ledger, ledger.write.begin() as session:
         today = SystemClock().now().astimezone(UTC).date()
-        studies = replace_reference(session, *days, today, actor=account(), reason=reason)
+        studies = replace_reference(session, *days, today, actor=account(), reason=why)
     if as_json:
         print_json({"first": days[0], "last": days[1], "studies": studies})
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.settings import Settings
-from db.report import NightRow, ProcessRow, StatusReport
+from db.report import ProcessRow, StatusReport
 from db.settling import SILENT_SECONDS
 from db.vocabulary import NightState, ProcessKind
 
@@ -83,7 +83,7 @@ def problems(report: StatusReport, settings: Settings, disk: Disk | None) -> lis
             f"{report.overdue} acknowledged {'image is' if report.overdue == 1 else 'images are'} overdue; "
             "they stand in lungwatch results --flagged."
         )
-    if (night := _night(report.night, settings)) is not None:
+    if (night := _night(report, settings)) is not None:
         found.append(night)
     if disk is not None and disk.free < disk.watermark:
         found.append(
@@ -93,15 +93,18 @@ def problems(report: StatusReport, settings: Settings, disk: Disk | None) -> lis
     return found
 
 
-def _night(night: NightRow | None, settings: Settings) -> str | None:
+def _night(report: StatusReport, settings: Settings) -> str | None:
     """Return what is wrong with the nightly job, where one is wanted: nothing else would say that it no longer runs."""
-    if settings.nightly_hour is None or night is None:
+    if settings.nightly_hour is None or report.champion is None:
         return None
-    if night.state is NightState.FAILED:
+    night = report.night
+    if night is not None and night.state is NightState.FAILED:
         return f"the night of {night.night} failed: {night.reason}. See lungwatch nightly show."
-    if night.begun_seconds > _NIGHT_SECONDS:
+    # before the first night: since there has been a model to examine
+    seconds = (report.at - report.champion.since).total_seconds() if night is None else night.begun_seconds
+    if seconds > _NIGHT_SECONDS:
         return (
-            f"no night has begun since {night.night}. See that beat runs, and a worker with "
+            f"no night has begun for {seconds / 3600:.0f} hours. See that beat runs, and a worker with "
             "LUNGWATCH_SIGNING_KEY_FILE, both with LUNGWATCH_NIGHTLY_HOUR."
         )
     return None

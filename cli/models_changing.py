@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated, Final
 
 import typer
@@ -10,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from cli.ledger import Ledger, open_ledger
 from cli.output import console, notes, print_json, say, table
+from cli.reason import reason_text
 from cli.verdicts_import import account
 from core.errors import LungwatchError, Misconfigured
 from db.champion_history import history as changes
@@ -58,7 +58,7 @@ def promote(version: Version, *, reason: Reason, name: Name = None, as_json: AsJ
     Exit codes: 0 in service, workers follow within 30 s; 1 it is champion already, or somebody else was quicker; 2 the
     bundle is refused, with what to do, or wrong command line or settings.
     """
-    why = _reason(reason)
+    why = reason_text(reason)
     with open_ledger() as ledger:
         with ledger.read() as session:
             reign, row = _champion(session), _registered(session, version, name)
@@ -81,7 +81,7 @@ def rollback(
 
     Exit codes: as of promote; 1 also if nobody was champion before, or the one named never was.
     """
-    why = _reason(reason)
+    why = reason_text(reason)
     with open_ledger() as ledger:
         with ledger.read() as session:
             reign, known = _champion(session), changes(session)
@@ -104,10 +104,12 @@ def anchor(version: Version, *, reason: Reason, name: Name = None, as_json: AsJs
 
     Exit codes: as of promote.
     """
-    why = _reason(reason)
+    why = reason_text(reason)
     with open_ledger() as ledger:
         with ledger.read() as session:
             reign, row = _champion(session), _registered(session, version, name)
+        if row.id == reign.anchor_id:
+            raise LungwatchError(f"{_title(row)} is the anchor already; nothing changed")
         open_registered(ledger.settings, row)
         with ledger.write.begin() as session:
             token = name_anchor(session, row.id, reign.fencing_token, actor=account(), reason=why)
@@ -161,14 +163,6 @@ def _raise(ledger: Ledger, reign: Reign, row: ModelVersion, kind: ChangeKind, re
         print_json({"champion": _title(row), "before": _title(reign.model), "fencing_token": token})
     else:
         say(console(), f"{_title(row)} is champion in place of {_title(reign.model)}; workers follow within 30 s.")
-
-
-def _reason(text: str) -> str:
-    reason = " ".join(unicodedata.normalize("NFC", text).split())
-    if not reason or len(reason) > _LONGEST_REASON or not reason.isprintable():
-        message = f"--reason must be printable text of at most {_LONGEST_REASON} characters, and say something"
-        raise typer.BadParameter(message)
-    return reason
 
 
 def _champion(session: Session) -> Reign:

@@ -22,7 +22,7 @@ from db.models.model import ModelVersion
 from db.vocabulary import NightState
 from training.nightly.report.names import JSON, PAGE, TEXT
 
-app = typer.Typer(help="Run the nightly job, watch it, and read what nights came to.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _COLUMNS: Final = ("Night", "State", "Kind", "Challenger", "Reason", "Report")
@@ -34,6 +34,8 @@ class NightRow:
 
     Attributes
     ----------
+    held : bool
+        Whether somebody is at it.
     report : str or None
         Folder of the report, below the data directory.
     seconds : dict of str to float
@@ -46,6 +48,7 @@ class NightRow:
     step: str
     progress: str | None
     attempts: int
+    held: bool
     started_at: datetime
     finished_at: datetime | None
     plan: str | None
@@ -75,7 +78,10 @@ def nightly(
     Needs LUNGWATCH_SIGNING_KEY_FILE, labels (`lungwatch data import`, verdicts) and a frozen test set
     (`lungwatch testset freeze`). Safe to start twice, to stop and to kill: the next start goes on.
 
-    Exit codes: 0 the night ended, or somebody else is at it; 1 it failed; 2 wrong settings; 3 disk or ledger away.
+    One night a date, that of its begin. A night that has failed may be run again by hand.
+
+    Exit codes: 0 the night ended, or somebody else is at it; 1 it failed; 2 wrong settings; 3 disk or ledger away;
+    130 interrupted, and gone on with by the next start.
     """
     if context.invoked_subcommand is not None:
         return
@@ -164,16 +170,17 @@ def show(
 
 def _run(ledger: Ledger, *, due: bool) -> date | None:
     """Run the night that is due, or meant; return its date, None where there was nothing to do."""
-    from bundle.signing import private_key  # noqa: PLC0415 - --help must answer at once
+    from bundle.signing import private_key, refuse_untrusted_self  # noqa: PLC0415 - --help must answer at once
 
     settings, clock = ledger.settings, SystemClock()
     local = clock.now().astimezone()
-    night = nights.tonight(local, settings.nightly_hour, settings.nightly_hours)
+    night = nights.tonight(local, settings.nightly_hour)
     if due and (
         settings.nightly_hour is None or nights.due(local, settings.nightly_hour, settings.nightly_hours) is None
     ):
         return None
     key = private_key(settings)
+    refuse_untrusted_self(settings)
     _refuse_without_data(settings)
     # before TensorFlow starts its threads, which inherit it
     stand_back(settings.nightly_niceness)
@@ -188,11 +195,17 @@ def _run(ledger: Ledger, *, due: bool) -> date | None:
         ledger.read,
         key,
         clock,
-        recipes(settings, night),
+        lambda begun: recipes(settings, begun),
         stopping=lambda: signals.came,
     )
-    if run(tonight) is None and not due:
-        say(notes(), f"The night of {night} is held by somebody else, or has ended:")
+    # whoever starts one by hand has put right what it failed of
+    ended = run(tonight, again=not due)
+    if ended is None:
+        say(notes(), f"Nothing was done: the night of {night} has ended, or somebody is at it.")
+    elif ended.state is NightState.RUNNING:
+        say(notes(), ended.reason)
+        if signals.came:
+            raise typer.Exit(ExitCode.INTERRUPTED)
     return night
 
 
@@ -224,6 +237,7 @@ def _row(session: Any, row: NightlyRun) -> NightRow:
         step=row.step.value,
         progress=row.progress,
         attempts=row.attempts,
+        held=runs.is_held(session, row.id),
         started_at=row.started_at,
         finished_at=row.finished_at,
         plan=row.plan,
@@ -237,11 +251,17 @@ def _row(session: Any, row: NightlyRun) -> NightRow:
     )
 
 
+def _state(row: NightRow) -> str:
+    if row.state is not NightState.RUNNING or row.held:
+        return row.state.value
+    return f"{row.state.value}, and nobody is at it (start {row.attempts}): lungwatch nightly --now goes on with it"
+
+
 def _show(row: NightRow) -> None:
     took = None if row.finished_at is None else str(timedelta(seconds=round(sum(row.seconds.values()))))
     rows = [
         ("Night", row.night),
-        ("State", row.state.value),
+        ("State", _state(row)),
         ("Step", row.step if row.progress is None else f"{row.step}: {row.progress}"),
         ("Plan", row.plan),
         ("Champion", row.champion),

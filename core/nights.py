@@ -17,12 +17,18 @@ def due(now: datetime, hour: int, hours: float) -> date | None:
     hours : float
         How long it may take: no night begins in the middle of a working day because a machine was off.
     """
-    begin = now.replace(hour=hour, minute=0, second=0, microsecond=0)
-    if begin > now:
-        begin -= timedelta(days=1)
+    begin = _last_begin(now, hour)
     return begin.date() if now < begin + timedelta(hours=hours) else None
 
 
-def tonight(now: datetime, hour: int | None, hours: float) -> date:
-    """Return the night that somebody who starts one by hand means: the one that is due, else today's."""
-    return (None if hour is None else due(now, hour, hours)) or now.date()
+def tonight(now: datetime, hour: int | None) -> date:
+    """Return the night that somebody who starts one by hand means: the last that began.
+
+    Never one that is still to come, which would then find its date taken.
+    """
+    return now.date() if hour is None else _last_begin(now, hour).date()
+
+
+def _last_begin(now: datetime, hour: int) -> datetime:
+    begin = now.replace(hour=hour, minute=0, second=0, microsecond=0)
+    return begin if begin <= now else begin - timedelta(days=1)

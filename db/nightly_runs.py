@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import and_, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import LungwatchError
@@ -47,8 +47,14 @@ class Held:
     seconds: float
 
 
-def claim(session: Session, night: date, lease_seconds: float) -> Held | None:
+def claim(session: Session, night: date, lease_seconds: float, *, again: bool = False) -> Held | None:
     """Take a night; commit before working.
+
+    Parameters
+    ----------
+    again : bool
+        One that has failed as well, because somebody has put right what it failed of. What it has on record stays, but
+        where it has learnt nothing yet it is planned anew.
 
     Returns
     -------
@@ -80,6 +86,23 @@ def claim(session: Session, night: date, lease_seconds: float) -> Held | None:
                 NightlyRun.lease_until < database_now(),
             )
             .values(token=token, attempts=NightlyRun.attempts + 1, lease_until=lease)
+            .returning(NightlyRun.id)
+            .execution_options(synchronize_session=False)
+        ).scalar()
+    if made is None and again:
+        made = session.execute(
+            update(NightlyRun)
+            .where(NightlyRun.night == night, NightlyRun.state == NightState.FAILED)
+            .values(
+                state=NightState.RUNNING,
+                finished_at=None,
+                token=token,
+                attempts=1,
+                started_at=database_now(),
+                lease_until=lease,
+                # a snapshot that nothing was learnt from may be what was wrong
+                snapshot_id=case((NightlyRun.challenger_id.is_(None), None), else_=NightlyRun.snapshot_id),
+            )
             .returning(NightlyRun.id)
             .execution_options(synchronize_session=False)
         ).scalar()
@@ -140,15 +163,46 @@ def finish(session: Session, held: Held, state: NightState, reason: str) -> None
     note(session, held, state=state, reason=reason[:2000], progress=None, finished_at=database_now())
 
 
-def give_back(session: Session, held: Held) -> None:
-    """Let the next one go on at once, and do not count this claim: somebody asked us to stop.
+def give_back(session: Session, held: Held, *, counted: bool) -> None:
+    """Let the next one go on at once.
+
+    Parameters
+    ----------
+    counted : bool
+        Whether the start counts: not where somebody asked us to stop.
 
     Raises
     ------
     NightLost
         As `renew`.
     """
-    note(session, held, lease_until=database_now(), attempts=NightlyRun.attempts - 1, progress=None)
+    attempts = NightlyRun.attempts if counted else NightlyRun.attempts - 1
+    note(session, held, lease_until=database_now(), attempts=attempts, progress=None)
+
+
+def end_abandoned(session: Session, before: date) -> int:
+    """End the nights before one that nobody is at any more, and return how many.
+
+    One that was fitting goes on the next night, the others have failed.
+    """
+    fitting = and_(NightlyRun.work.is_not(None), NightlyRun.challenger_id.is_(None))
+    ended = session.execute(
+        update(NightlyRun)
+        .where(
+            NightlyRun.night < before,
+            NightlyRun.state == NightState.RUNNING,
+            NightlyRun.lease_until < database_now(),
+        )
+        .values(
+            state=case((fitting, NightState.CONTINUES.value), else_=NightState.FAILED.value),
+            reason="it was broken off, and its hours were over before it was started again",
+            progress=None,
+            finished_at=database_now(),
+        )
+        .returning(NightlyRun.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    return len(ended)
 
 
 def get(session: Session, run_id: int) -> NightlyRun:
@@ -195,6 +249,14 @@ def in_shadow(session: Session, before: date) -> NightlyRun | None:
     query = select(NightlyRun).where(NightlyRun.night < before, NightlyRun.state.in_(decided))
     found = session.scalars(query.order_by(NightlyRun.night.desc()).limit(1)).first()
     return found if found is not None and found.state is NightState.SHADOWED else None
+
+
+def is_held(session: Session, run_id: int) -> bool:
+    """Whether somebody is at a night now."""
+    query = select(NightlyRun.id).where(
+        NightlyRun.id == run_id, NightlyRun.state == NightState.RUNNING, NightlyRun.lease_until >= database_now()
+    )
+    return session.scalar(query) is not None
 
 
 def is_over(session: Session, night: date) -> bool:

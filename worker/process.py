@@ -131,6 +131,8 @@ def wait_for_schema(database: DatabaseEngine, signals: StopSignals) -> bool:
 def _listen_for_bells(settings: Settings, database: DatabaseEngine, bell: threading.Event, *, beat: bool) -> Doorbell:
     app = celery.make_app(settings)
     nights = Nights(settings, make_readers(database), SystemClock())
+    if settings.nightly_hour is not None and not nights.here:
+        log.info("nights_elsewhere", hint="this worker has no LUNGWATCH_SIGNING_KEY_FILE, so it starts no night")
     tasks.bind(app, tasks.Context(settings, database, bell, nights))
     queues = [Queue.CLASSIFY, Queue.MAINTENANCE]
     doorbell = Doorbell(app, [*queues, Queue.TRAINING] if nights.here else queues)

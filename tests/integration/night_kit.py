@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -22,6 +22,7 @@ from tests.factories.chests import drawn
 from tests.factories.networks import tiny
 from tests.factories.rows import digest
 from training.bundling.build import Order, Source, build_from
+from training.datasets.collection import INTENDED_USE
 from training.fitting.recipe import HardenedRecipe, Stage
 from training.fitting.run import Epoch
 from training.nightly.promotion import admit
@@ -97,11 +98,14 @@ class NightSite:
     sessions: sessionmaker[Session]
     readers: sessionmaker[Session]
     seeds: int = 0
-    rows: list[tuple[str, ImageClass, Use, str]] = field(default_factory=list)
 
     def tonight(self, night: date, **changes: object) -> Tonight:
         clock = NightClock(datetime(night.year, night.month, night.day, 2, tzinfo=UTC))
-        given: dict[str, object] = {"clock": clock, "recipes": recipes(seed=night.toordinal()), **changes}
+        given: dict[str, object] = {
+            "clock": clock,
+            "recipes": lambda begun: recipes(seed=begun.toordinal()),
+            **changes,
+        }
         return Tonight(night, self.settings, self.sessions, self.readers, KEY, **given)  # type: ignore[arg-type]
 
     def run(self, number: int, **changes: object) -> Ending | None:
@@ -155,7 +159,7 @@ class NightSite:
             version,
             self.settings.nightly_sensitivity,
         )
-        source = Source(found.dataset, found.assignment, "first", "drawn", str)
+        source = Source(found.dataset, found.assignment, "first", "drawn", INTENDED_USE, str)
         build_from(order, source, KEY, datetime(2027, 2, 1, tzinfo=UTC), Quiet())  # type: ignore[arg-type]
         model = admit(self.settings, self.sessions, location)
         with self.sessions.begin() as session:

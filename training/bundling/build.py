@@ -29,6 +29,7 @@ from bundle.manifest import (
     POSITIVE,
     WEIGHTS,
     Data,
+    IntendedUse,
     Manifest,
     Unfamiliarity,
 )
@@ -79,6 +80,7 @@ class Source:
     ----------
     name, attribution : str
         Of the data, for the manifest.
+    intended_use : IntendedUse
     digest_of : callable
         From an item's patient to the keyed digest that the bundle remembers it by.
     """
@@ -87,6 +89,7 @@ class Source:
     assignment: Assignment
     name: str
     attribution: str
+    intended_use: IntendedUse
     digest_of: Callable[[str], str]
 
 
@@ -186,7 +189,7 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
     refuse_to_overwrite(order)
     with open_dataset(order.data) as dataset:
         dataset.require_classes()
-        source = Source(dataset, assign(dataset), COLLECTION, ATTRIBUTION, patient_digest)
+        source = Source(dataset, assign(dataset), COLLECTION, ATTRIBUTION, INTENDED_USE, patient_digest)
         return build_from(order, source, key, now, watcher)
 
 
@@ -362,7 +365,7 @@ def _write(  # noqa: PLR0917 - one call, every part of the bundle comes together
         operating_point=point,
         uncertainty=band,
         familiarity=noticing,
-        intended_use=INTENDED_USE,
+        intended_use=source.intended_use,
         data=_data(source, files[FITTED_PATIENTS]),
         training={**order.recipe.to_dict(), "precision": order.precision.value, **_ended(order.recipe, best)},
         metrics={split: found.metrics for split, found in examined.items()},

@@ -84,7 +84,7 @@ def refuse_too_few(patients: int, required: float = REQUIRED_SENSITIVITY, confid
     if patients < needed:
         raise FitFailed(
             f"too few validation patients with pneumonia ({patients}) to assure a sensitivity of {required:g}; "
-            f"at least {needed} are needed, or require less with --sensitivity"
+            f"at least {needed} are needed, or require less (--sensitivity, LUNGWATCH_NIGHTLY_SENSITIVITY)"
         )
 
 

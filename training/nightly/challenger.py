@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Final
+
+from sqlalchemy import select
 
 from bundle.load import locate
 from bundle.manifest import WEIGHTS
@@ -18,10 +21,11 @@ from bundle.store import verify
 from core import failpoints
 from core.files import make_directories, write_durably
 from core.settings import Settings
+from db.models.dataset import DataSet
 from db.models.model import ModelVersion
-from db.vocabulary import NightKind
+from db.vocabulary import LabelOrigin, NightKind
 from training.bundling.build import Order, Parent, Source, build_from
-from training.datasets.collection import ATTRIBUTION
+from training.datasets.collection import INTENDED_USE
 from training.fitting.recipe import HardenedRecipe
 from training.fitting.run import PROGRESS
 from training.nightly.keeping import Keeper
@@ -31,7 +35,20 @@ from training.nightly.snapshot.material import material
 from training.nightly.tonight import Tonight
 
 NAME: Final = "nightly"
-_ATTRIBUTION: Final = f"Trained on studies read at this site, and on imported data sets. {ATTRIBUTION}"
+# what it is for and what it cannot do does not change by learning; on whom it was judged does
+_USE: Final = INTENDED_USE.model_copy(
+    update={
+        "population": (
+            "Patients of the site that trained it and of the data sets imported there, within the ages and views below; "
+            "see data."
+        ),
+        "limits": (
+            *INTENDED_USE.limits[:1],
+            "Trained and judged at one site: expect other figures elsewhere.",
+            *INTENDED_USE.limits[3:],
+        ),
+    }
+)
 
 
 def folder(version: str) -> str:
@@ -46,7 +63,7 @@ class Fit:
     Attributes
     ----------
     work : str
-        Of which night the fit is: its version.
+        ISO date of the night that the fit began in: its version.
     manifest : Manifest
         The snapshot that it began with.
     champion : ModelVersion
@@ -71,7 +88,7 @@ def train(tonight: Tonight, keeper: Keeper, fit: Fit) -> int:
     """
     settings = tonight.settings
     location = folder(fit.work)
-    recipe = tonight.recipes[fit.kind]
+    recipe = tonight.recipes(date.fromisoformat(fit.work))[fit.kind]
     order = Order(
         recipe,
         path_of(settings.data_dir.resolve(), fit.manifest.digest),
@@ -88,7 +105,8 @@ def train(tonight: Tonight, keeper: Keeper, fit: Fit) -> int:
             found.dataset,
             found.assignment,
             f"snapshot {fit.manifest.digest[:12]}",
-            _ATTRIBUTION,
+            _attribution(tonight, fit),
+            _USE,
             # patients go by their digests already
             str,
         )
@@ -103,6 +121,19 @@ def train(tonight: Tonight, keeper: Keeper, fit: Fit) -> int:
 def partial(bundles: Path, work: str) -> Path:
     """Return where a fit that is broken off lies."""
     return bundles / f"{folder(work)}.partial"
+
+
+def _attribution(tonight: Tonight, fit: Fit) -> str:
+    """Say what it was trained on: this site's studies, the data sets that are in the snapshot, and what its parent says."""
+    words = [f"Trained at a site of Lungwatch on {len(fit.manifest.pictures)} labelled pictures."]
+    if any(picture.origin is LabelOrigin.IMPORTED for picture in fit.manifest.pictures):
+        with tonight.readers() as session:
+            words += sorted({f"Imported: {one.origin}" for one in session.scalars(select(DataSet))})
+    if fit.kind is NightKind.FINE_TUNE:
+        words.append(
+            f"Fine-tuned from {fit.champion.name} {fit.champion.version}: {fit.champion.manifest['attribution']}"
+        )
+    return " ".join(words)
 
 
 def _keep_epochs(work: Path, night: Path) -> None:

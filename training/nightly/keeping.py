@@ -7,6 +7,7 @@ needed for safety: every write of the night is conditional on the lease.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
@@ -25,6 +26,7 @@ log = logging.get(__name__)
 
 LEASE_SECONDS: Final = 120.0
 _RENEWALS_A_LEASE: Final = 6
+_LOOK_SECONDS: Final = 0.2
 
 
 class Keeper:
@@ -35,7 +37,8 @@ class Keeper:
     until : float
         By the clock's monotonic time: when the night's hours are over.
     stopping : callable
-        Whether somebody wants the process to stop.
+        Whether somebody wants the process to stop; asked by the keeper's own thread, and often, for while a network is
+        compiled nobody else looks.
     lease_seconds : float
         How long a claim holds without renewal.
     """
@@ -58,6 +61,7 @@ class Keeper:
         self._words: str | None = None
         self._told: str | None = None
         self._lost: NightLost | None = None
+        self._stop = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="night", daemon=True)
 
@@ -81,7 +85,7 @@ class Keeper:
         """
         if self._lost is not None:
             raise self._lost
-        if self._stopping():
+        if self._stop:
             raise Stopped("told to stop; the next start goes on from here")
         if self._clock.monotonic() > self._until:
             raise OutOfTime("the night's hours are over")
@@ -110,7 +114,14 @@ class Keeper:
         )
 
     def _keep(self) -> None:
-        while not self._ended.wait(self._lease_seconds / _RENEWALS_A_LEASE):
+        renewed = time.monotonic()
+        while not self._ended.wait(_LOOK_SECONDS):
+            if not self._stop and self._stopping():
+                self._stop = True
+                log.info("night_stopping", night=self.held.night.isoformat())
+            if time.monotonic() - renewed < self._lease_seconds / _RENEWALS_A_LEASE:
+                continue
+            renewed = time.monotonic()
             words = self._words
             try:
                 with self._sessions.begin() as session:

@@ -52,6 +52,7 @@ def tell(night: UnderWay, ending: Ending) -> Night:
     titles = [
         Model(role, f"{model.name} {model.version}", model.bundle_digest, model.threshold)
         for role, model in sorted(night.models.items(), key=lambda pair: list(Role).index(pair[0]))
+        if role in _roles(night)
     ]
     return Night(
         night=tonight.night,
@@ -61,7 +62,8 @@ def tell(night: UnderWay, ending: Ending) -> Night:
         started_at=row.started_at,
         finished_at=tonight.now,
         steps=tuple(StepTaken(step, row.seconds[step]) for step in NightStep if step in row.seconds),
-        notes=() if row.plan is None else (row.plan,),
+        # the plan of a night that only examined is its reason
+        notes=() if row.plan is None or row.plan == ending.reason else (row.plan,),
         settings=_settings(tonight.settings),
         material=_material(night),
         labels=_labels(night),
@@ -73,6 +75,12 @@ def tell(night: UnderWay, ending: Ending) -> Night:
         epochs=_epochs(night, row.work),
         disagreements=tuple(_disagreements(night)),
     )
+
+
+def _roles(night: UnderWay) -> tuple[Role, ...]:
+    """Return the roles that are shown: an anchor that is the champion says nothing new."""
+    same = Role.ANCHOR in night.models and night.models[Role.ANCHOR].id == night.models[Role.CHAMPION].id
+    return tuple(role for role in Role if role in night.models and not (same and role is Role.ANCHOR))
 
 
 def _settings(settings: Settings) -> dict[str, str]:
@@ -114,8 +122,12 @@ def _examined(night: UnderWay, where: ExaminedOn) -> Examined | None:
         return None
     return Examined(
         pictures.frozen(),
-        {role: one.answers for role, one in asked.items()},
-        {role: one.examination.metrics for role, one in asked.items() if one.examination is not None},
+        {role: asked[role].answers for role in _roles(night) if role in asked},
+        {
+            role: one.examination.metrics
+            for role, one in asked.items()
+            if role in _roles(night) and one.examination is not None
+        },
     )
 
 
@@ -157,7 +169,7 @@ def _disagreements(night: UnderWay) -> list[Disagreement]:
                     number=int(item.key.rpartition("/")[2]),
                     label=ImageClass(item.label),
                     examined_on=where,
-                    scores={one: float(said.answers.scores[place]) for one, said in asked.items()},
+                    scores={one: float(asked[one].answers.scores[place]) for one in _roles(night) if one in asked},
                     thumbnail=_thumbnail(night.tonight.settings, item.path),
                 )
             )

@@ -38,8 +38,8 @@ class Tonight:
         Its local date.
     sessions : sessionmaker
         Writers; `readers` take no write lock.
-    recipes : mapping of NightKind to HardenedRecipe
-        How a challenger is fitted.
+    recipes : callable
+        How challengers are fitted whose fit began in the night of a date.
     stopping : callable
         Whether somebody wants the process to stop.
     """
@@ -50,7 +50,7 @@ class Tonight:
     readers: sessionmaker[Session]
     key: Ed25519PrivateKey
     clock: Clock
-    recipes: Recipes
+    recipes: Callable[[date], Recipes]
     stopping: Callable[[], bool] = field(default=lambda: False)
 
     @property
@@ -67,7 +67,8 @@ class Tonight:
 def recipes(settings: Settings, night: date) -> Recipes:
     """Return how challengers are fitted: the champion's recipe, and a short one that starts from its weights.
 
-    Each night has a seed of its own, and the same night always the same.
+    Each night has a seed of its own, and the same night always the same: a fit that takes several nights goes on with
+    the recipe of the one it began in.
     """
     whole = vary(RECIPES["champion"], night.toordinal(), settings.nightly_scratch_epochs)
     if not isinstance(whole, HardenedRecipe):

@@ -207,7 +207,7 @@ def test_images_that_wait_to_be_scored_again_show_while_there_are_any(
     ("hour", "state", "begun_seconds", "said"),
     [
         (2, NightState.FAILED, 60, "the night of 2026-11-22 failed: no disk. See lungwatch nightly show"),
-        (2, NightState.KEPT, 26 * 3600, "no night has begun since 2026-11-22"),
+        (2, NightState.KEPT, 26 * 3600, "no night has begun for 26 hours"),
         (2, NightState.KEPT, 25 * 3600, None),
         # by hand only: nobody waits for the next
         (None, NightState.FAILED, 26 * 3600, None),
@@ -219,6 +219,13 @@ def test_a_night_that_failed_or_is_overdue_is_wrong(
     night = NightRow(date(2026, 11, 22), state, NightStep.REPORT, False, begun_seconds, "no disk")
     found = problems(replace(WELL, night=night), make_settings(nightly_hour=hour), ROOM)
     assert [said in one for one in found] == [True] if said else not found
+
+
+def test_a_first_night_that_does_not_come_is_wrong(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings(nightly_hour=2)
+    old = replace(WELL, champion=ChampionRow("starter", "1", NOW - timedelta(hours=30), 1))
+    assert not problems(WELL, settings, ROOM)
+    assert ["no night has begun for 30 hours" in one for one in problems(old, settings, ROOM)] == [True]
 
 
 def test_the_newest_night_shows(lungwatch: Lungwatch, sessions: sessionmaker[Session]) -> None:

@@ -31,7 +31,8 @@ def local(hour: int) -> datetime:
     return datetime(2026, 12, 1, hour, tzinfo=UTC)
 
 
-def test_a_night_by_hand_is_the_one_that_is_due_or_todays() -> None:
-    assert tonight(local(1), 22, 5) == date(2026, 11, 30)
-    assert tonight(local(12), 22, 5) == date(2026, 12, 1)
-    assert tonight(local(12), None, 5) == date(2026, 12, 1)
+def test_a_night_by_hand_is_the_last_that_began_and_never_one_to_come() -> None:
+    assert tonight(local(1), 22) == date(2026, 11, 30)
+    assert tonight(local(12), 15) == date(2026, 11, 30)
+    assert tonight(local(16), 15) == date(2026, 12, 1)
+    assert tonight(local(12), None) == date(2026, 12, 1)

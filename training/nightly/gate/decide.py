@@ -99,6 +99,7 @@ def _figures_missing(drawn: dict[str, Drawn]) -> tuple[Finding, ...]:
     """Find figures that are no numbers, as the slope where the scores separate the classes."""
     missing = [
         f"the {role}'s {figure.replace('_', '-')} is no number on the test set"
+        + (": its scores tell all its pictures apart, and no slope fits that" if figure is Figure.SLOPE else "")
         for role, figures in drawn.items()
         for (figure, subgroup), values in figures.items()
         if not subgroup and not np.isfinite(values[0])
