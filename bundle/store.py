@@ -15,7 +15,9 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -33,6 +35,7 @@ _LARGEST_MANIFEST: Final = 1 << 20
 _LARGEST_FILE: Final = 256 << 20
 _SIGNATURE_BYTES: Final = 64
 _MOST_FILES: Final = 64
+_OLD_SECONDS: Final = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,8 @@ def write(directory: Path, manifest: Manifest, files: Mapping[str, bytes], key: 
     if directory.exists():
         raise BundleRefused(f"{directory} exists already; choose another name, bundles are never overwritten")
     content = manifest.encode()
-    # never half a bundle: whatever interrupts this leaves a hidden folder that nothing reads, and the next try removes
-    for left in directory.parent.glob(f".{escape(directory.name)}.*.tmp"):
-        shutil.rmtree(left, ignore_errors=True)
+    # never half a bundle: whatever interrupts this leaves a hidden folder that nothing reads, and a later try removes
+    _clear_old(directory)
     staging = directory.parent / f".{directory.name}.{secrets.token_hex(4)}.tmp"
     try:
         make_directories(staging, mode=0o755)
@@ -134,6 +136,9 @@ def write(directory: Path, manifest: Manifest, files: Mapping[str, bytes], key: 
         write_durably(staging / SIGNATURE, sign(content, key), mode=0o644)
         write_durably(staging / MANIFEST, content, mode=0o644)
         failpoints.reach("bundle.staged")
+        # one that was stopped for long may find its folder removed, and made anew with what it wrote since
+        if _names(staging) != {*files, SIGNATURE, MANIFEST}:
+            raise BundleRefused(f"{staging} was removed while it was written; try again")
         staging.rename(directory)
         sync_directory(directory.parent)
         failpoints.reach("bundle.written")
@@ -142,6 +147,14 @@ def write(directory: Path, manifest: Manifest, files: Mapping[str, bytes], key: 
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return hashlib.sha256(content).hexdigest()
+
+
+def _clear_old(directory: Path) -> None:
+    """Remove what killed writers of this bundle left; a younger folder may be another's who is at it."""
+    for left in directory.parent.glob(f".{escape(directory.name)}.*.tmp"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _OLD_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def digests(files: Mapping[str, bytes]) -> dict[str, str]:

@@ -257,7 +257,7 @@ class Settings(BaseSettings):
         None, description="Local hour (TZ) at which the nightly job begins; empty: only by hand.", ge=0, le=23
     )
     nightly_hours: float = Field(
-        5.0, description="Hours a night may take; a fit that is not done goes on the next night.", gt=0, le=20
+        5.0, description="Hours a night may take; a fit that is not done goes on the next night.", gt=0, le=12
     )
     nightly_minimum_labels: int = Field(
         50, description="New labels since the last challenger below which a night only examines.", ge=1, le=1_000_000

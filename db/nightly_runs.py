@@ -12,9 +12,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import and_, case, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import LungwatchError
@@ -22,6 +22,9 @@ from db.base import database_now
 from db.inserting import insert
 from db.models.learning import NightlyRun
 from db.vocabulary import NightState, NightStep
+
+# what the gate says of a challenger that it lets through
+_PROMOTE: Final = "PROMOTE"
 
 
 class NightLost(LungwatchError):
@@ -115,14 +118,14 @@ def claim(session: Session, night: date, lease_seconds: float, *, again: bool = 
 
 
 def renew(session: Session, held: Held, lease_seconds: float) -> None:
-    """Prolong the lease.
+    """Prolong the lease, also one that has ended while nobody else took the night: a ledger may be away for long.
 
     Raises
     ------
     NightLost
-        If it has ended, or somebody else holds the night.
+        If somebody else holds the night, or it has ended.
     """
-    note(session, held, lease_until=database_now(lease_seconds))
+    _write(session, held, NightlyRun.token == held.token, lease_until=database_now(lease_seconds))
 
 
 def note(session: Session, held: Held, **values: Any) -> None:
@@ -133,16 +136,16 @@ def note(session: Session, held: Held, **values: Any) -> None:
     Raises
     ------
     NightLost
-        As `renew`; roll back.
+        If the lease has ended, or somebody else holds the night; roll back.
     """
+    ours = and_(NightlyRun.token == held.token, NightlyRun.lease_until >= database_now())
+    _write(session, held, ours, **values)
+
+
+def _write(session: Session, held: Held, ours: ColumnElement[bool], **values: Any) -> None:
     row = session.execute(
         update(NightlyRun)
-        .where(
-            NightlyRun.id == held.run_id,
-            NightlyRun.token == held.token,
-            NightlyRun.state == NightState.RUNNING,
-            NightlyRun.lease_until >= database_now(),
-        )
+        .where(NightlyRun.id == held.run_id, NightlyRun.state == NightState.RUNNING, ours)
         .values(**values)
         .returning(NightlyRun.id)
         .execution_options(synchronize_session=False)
@@ -220,10 +223,22 @@ def newest(session: Session, limit: int) -> list[NightlyRun]:
     return list(session.scalars(select(NightlyRun).order_by(NightlyRun.night.desc()).limit(limit)))
 
 
-def last_trained(session: Session, before: date) -> NightlyRun | None:
-    """Return the last run before a night that made a challenger: what it learnt from is no longer new."""
-    query = select(NightlyRun).where(NightlyRun.night < before, NightlyRun.challenger_id.is_not(None))
-    return session.scalars(query.order_by(NightlyRun.night.desc()).limit(1)).first()
+def last_learnt(session: Session, before: date) -> NightlyRun | None:
+    """Return the last run before a night whose challenger was decided about: what it learnt from is no longer new.
+
+    Not one that was never examined, and not one that the gate would have promoted had something else not stood against
+    it: what they learnt may still come into service.
+    """
+    query = (
+        select(NightlyRun)
+        .where(NightlyRun.night < before, NightlyRun.challenger_id.is_not(None), NightlyRun.decision.is_not(None))
+        .order_by(NightlyRun.night.desc())
+    )
+    for run in session.scalars(query):
+        wanted = (run.decision or {}).get("verdict") == _PROMOTE
+        if not wanted or run.state in {NightState.PROMOTED, NightState.SHADOWED}:
+            return run
+    return None
 
 
 def last_decided(session: Session, before: date) -> NightlyRun | None:

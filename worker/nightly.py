@@ -49,6 +49,14 @@ class Nights:
         """Whether the night that this worker started is under way."""
         return self._process is not None and self._process.poll() is None
 
+    def stop(self) -> None:
+        """Ask the night that this worker started to stop in good order; the next start goes on with it.
+
+        A service manager or a container's end would kill it instead, and that start would count.
+        """
+        if self._process is not None and self.running:
+            self._process.terminate()
+
     def start_if_due(self) -> bool:
         """Start the night's process unless there is nothing to do, or ours is at it; says whether it did."""
         settings = self._settings
@@ -62,7 +70,7 @@ class Nights:
         with self._readers() as session:
             if is_over(session, night):
                 return False
-        # a session of its own: what ends this worker does not end the night
+        # a session of its own: a worker that is killed does not end the night
         self._process = subprocess.Popen(COMMAND, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
         log.info("night_started", night=night.isoformat(), pid=self._process.pid)
         return True

@@ -89,13 +89,15 @@ def run(settings: Settings, *, beat: bool = False) -> int:
     reporter = Reporter(settings, sessions=sessions, readers=make_readers(database), stopping=stopping)
     reporting = threading.Thread(target=reporter.run, name="commitment", daemon=True)
     reporting.start()
-    doorbell = _listen_for_bells(settings, database, bell, beat=beat)
+    nights = Nights(settings, make_readers(database), SystemClock())
+    doorbell = _listen_for_bells(settings, database, bell, nights, beat=beat)
     while working.is_alive() and not signals.wait(_LOOK_SECONDS):
         pass
     log.info("stopping")
     stopping.set()
     bell.set()
     doorbell.stop()
+    nights.stop()
     while working.is_alive():
         working.join(_LOOK_SECONDS)
         # an impatient second signal ends it here
@@ -128,9 +130,10 @@ def wait_for_schema(database: DatabaseEngine, signals: StopSignals) -> bool:
     return False
 
 
-def _listen_for_bells(settings: Settings, database: DatabaseEngine, bell: threading.Event, *, beat: bool) -> Doorbell:
+def _listen_for_bells(
+    settings: Settings, database: DatabaseEngine, bell: threading.Event, nights: Nights, *, beat: bool
+) -> Doorbell:
     app = celery.make_app(settings)
-    nights = Nights(settings, make_readers(database), SystemClock())
     if settings.nightly_hour is not None and not nights.here:
         log.info("nights_elsewhere", hint="this worker has no LUNGWATCH_SIGNING_KEY_FILE, so it starts no night")
     tasks.bind(app, tasks.Context(settings, database, bell, nights))

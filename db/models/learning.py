@@ -111,6 +111,7 @@ class NightlyRun(Base):
     plan: Mapped[str | None] = mapped_column(Text(500), comment="Why the night does this and no more.")
     champion_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"), comment="Whom it was held against.")
     champion_token: Mapped[int | None] = mapped_column(comment="The fencing token that a promotion must find.")
+    anchor_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"), comment="The best there was then.")
     challenger_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"))
     decision: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), comment="The gate's, whole.")
     drift: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), comment="What was measured of it.")

@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from core.errors import TransientFailure
 from core.settings import Settings
 from db import nightly_runs as runs
 from db.base import make_engine, make_readers, make_sessions
 from db.migrate import upgrade
 from db.models.learning import Evaluation, NightlyRun
 from db.registry import champion
-from db.vocabulary import ExaminedOn, NightKind, NightState, Use
+from db.vocabulary import ExaminedOn, NightKind, NightState, NightStep, Use
+from imaging.master import master_path
 from tests.integration.night_kit import FIRST, LENIENT, NightClock, NightSite, freeze, prepare
 from training.fitting.run import recorded
 from training.nightly import run as nights
@@ -93,8 +95,12 @@ def serves(site: NightSite) -> str:
     return reign.model.name
 
 
+def folder_of(site: NightSite, number: int = 0) -> Path:
+    return site.settings.data_dir / (night_of(site, number).report or "")
+
+
 def report(site: NightSite, number: int = 0) -> dict[str, Any]:
-    folder = site.tonight(FIRST + timedelta(days=number)).folder
+    folder = folder_of(site, number)
     assert "</html>" in (folder / "report.html").read_text()
     found: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return found
@@ -115,7 +121,7 @@ def test_better_data_lead_to_a_promotion_and_everything_is_on_record(make_site: 
     assert model is not None
     assert model.model.manifest["parent"] is not None
     assert [one[0] for one in found] == [ExaminedOn.TEST] * 2
-    answers = np.load(site.tonight(FIRST).folder / "answers-test.npz")
+    answers = np.load(folder_of(site) / "answers-test.npz")
     assert len(answers["labels"]) == len(answers["challenger_scores"]) == len(answers["champion_scores"])
     assert report(site)["decision"]["verdict"] == "PROMOTE"
     # again: it has ended
@@ -256,15 +262,14 @@ def test_a_fit_that_takes_longer_than_the_night_goes_on_the_next_one(make_site: 
 
 def test_one_that_is_told_to_stop_stops_and_goes_on_when_started_again(make_site: Make) -> None:
     site = make_site()
-    looks = iter(range(10_000))
-    ending = site.run(0, stopping=lambda: next(looks) > 40)
+    ending = site.run(1, stopping=lambda: night_of(site, 1).step is NightStep.TRAIN)
     assert ending is not None
     assert ending.state is NightState.RUNNING
-    assert night_of(site).attempts == 0
-    again = site.run(0)
+    assert night_of(site, 1).attempts == 0
+    again = site.run(1)
     assert again is not None
-    assert again.state is NightState.PROMOTED
-    assert night_of(site).attempts == 1
+    assert again.state is NightState.PROMOTED, again.reason
+    assert night_of(site, 1).attempts == 1
 
 
 def test_a_challenger_stays_in_the_shadow_until_its_days_are_over(make_site: Make) -> None:
@@ -299,8 +304,7 @@ def test_a_shadow_ends_when_a_person_changes_the_champion(make_site: Make) -> No
 
 def test_a_report_that_cannot_be_written_ends_the_night_no_other_way(make_site: Make) -> None:
     site = make_site(nightly_minimum_labels=500)
-    folder = site.tonight(FIRST).folder
-    (folder / "report.json").mkdir(parents=True)
+    (site.tonight(FIRST).folder / "1" / "report.json").mkdir(parents=True)
     ending = site.run(0)
     assert ending is not None
     assert ending.state is NightState.EVALUATED
@@ -321,3 +325,89 @@ def test_without_a_champion_a_night_says_what_to_start(make_settings: Callable[.
     assert ending is not None
     assert ending.state is NightState.FAILED
     assert "start a worker first" in ending.reason
+
+
+def test_a_failed_night_is_run_again_by_hand_and_by_nobody_else(make_site: Make) -> None:
+    site = make_site()
+    gone = site.settings.masters.rename(site.settings.masters.with_name("elsewhere"))
+    for start in (1, 2):
+        with pytest.raises(TransientFailure, match="mount the data directory"):
+            site.run(0)
+        assert night_of(site).attempts == start
+    ending = site.run(0)
+    assert ending is not None
+    assert ending.state is NightState.FAILED
+    assert "started 3 times; at last" in ending.reason
+    assert "mount the data directory" in ending.reason
+    gone.rename(site.settings.masters)
+    assert site.run(0) is None
+    again = nights.run(site.tonight(FIRST), again=True)
+    assert again is not None
+    assert again.state is NightState.PROMOTED, again.reason
+    assert (night_of(site).attempts, night_of(site).finished_at is not None) == (1, True)
+
+
+def test_an_error_that_nobody_foresaw_is_on_record_in_the_end(make_site: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = make_site(nightly_minimum_labels=500, nightly_attempts=2)
+
+    def broken(*_: Any) -> Drift:
+        raise ZeroDivisionError("patient Doe")
+
+    monkeypatch.setattr(nights, "look", broken)
+    with pytest.raises(ZeroDivisionError):
+        site.run(0)
+    ending = site.run(0)
+    assert ending is not None
+    assert ending.state is NightState.FAILED
+    assert "ZeroDivisionError" in ending.reason
+    assert "Doe" not in ending.reason
+    assert report(site)["state"] == "FAILED"
+
+
+def test_a_test_set_that_has_lost_its_pixels_promotes_nobody(make_site: Make) -> None:
+    site = make_site()
+    with site.readers() as session:
+        masters = session.connection().exec_driver_sql(
+            "SELECT i.master_digest FROM labelled_image i JOIN test_set_image t ON t.labelled_image_id = i.id "
+            "WHERE t.share = 'TEST' ORDER BY i.id LIMIT 6"
+        )
+        for (digest,) in masters.all():
+            master_path(site.settings.masters, digest).unlink()
+    ending = site.run(0)
+    assert ending is not None
+    assert ending.state is NightState.KEPT, ending.reason
+    assert "6 of the" in ending.reason
+    assert "freeze it anew" in ending.reason
+
+
+def test_what_the_gate_would_have_promoted_is_still_new_when_something_else_stood_against_it(
+    make_site: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site()
+    strong = Drift(today=FIRST, level=Level.STRONG, blocks=True, words="another device", rules=rules_of(site.settings))
+    with monkeypatch.context() as drifting:
+        drifting.setattr(nights, "look", lambda *_: strong)
+        blocked = site.run(0)
+    assert blocked is not None
+    assert blocked.state is NightState.KEPT
+    with site.readers() as session:
+        assert runs.last_learnt(session, FIRST + timedelta(days=1)) is None
+
+
+def test_an_abandoned_night_is_ended_by_the_next_and_its_fit_gone_on_with(make_site: Make) -> None:
+    site = make_site()
+    night = FIRST + timedelta(days=1)
+    left = site.settings.bundles / f"nightly-{night}.partial"
+    site.run(1, clock=UntilAnEpoch(datetime(2027, 3, 2, 2, tzinfo=UTC), kept=left))
+    # as a power cut leaves it, whose end was after the hours of that night
+    with site.sessions.begin() as session:
+        session.connection().exec_driver_sql(
+            "UPDATE nightly_run SET state = 'RUNNING', finished_at = NULL, reason = NULL, "
+            "lease_until = '2020-01-01 00:00:00.000000'"
+        )
+    after = site.run(2)
+    assert after is not None
+    assert after.state is NightState.PROMOTED, after.reason
+    ended = night_of(site, 1)
+    assert (ended.state, "broken off" in (ended.reason or "")) == (NightState.CONTINUES, True)
+    assert "goes on" in (night_of(site, 2).plan or "")

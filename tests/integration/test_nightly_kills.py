@@ -118,7 +118,7 @@ def test_row_34_a_fit_that_was_killed_goes_on_after_its_last_epoch(site: NightSi
     assert done.state is NightState.PROMOTED
     with site.readers() as session:
         model = session.scalars(select(ModelVersion).where(ModelVersion.name == "nightly")).one()
-    report = json.loads((site.tonight(FIRST).folder / "report.json").read_text())
+    report = json.loads((site.settings.data_dir / (ended(site).report or "") / "report.json").read_text())
     # three epochs in all, by two processes, and none of them twice
     assert [epoch["number"] for epoch in report["epochs"]] == [1, 2, 3]
     assert model.manifest["training"]["epochs_done"] == 3
@@ -198,8 +198,8 @@ def test_a_night_that_never_comes_to_its_end_is_given_up_with_a_report(site: Nig
     done = site.run(0)
     assert done is not None
     assert done.state is NightState.FAILED
-    assert "started 3 times" in done.reason
-    assert "FAILED" in (site.tonight(FIRST).folder / "report.txt").read_text()
+    assert "started 3 times and killed each time" in done.reason
+    assert "FAILED" in (site.tonight(FIRST).folder / "4" / "report.txt").read_text()
     assert serves(site) == "first"
     assert site.run(0) is None
 
@@ -216,3 +216,19 @@ def test_a_champion_changed_by_hand_during_the_night_stands(
     assert done.state is NightState.KEPT
     assert "champion changed" in done.reason
     assert serves(site) == "first"
+
+
+@pytest.mark.parametrize("attempts", [2, 3])
+def test_row_34_a_night_killed_after_its_swap_has_promoted_whatever_comes_after(site: NightSite, attempts: int) -> None:
+    kill_at("nightly.promoted", site.settings, FIRST, LENIENT)
+    let_lapse(site)
+    with site.sessions.begin() as session:
+        session.execute(update(NightlyRun).values(attempts=attempts))
+    # its hours are over, or its starts
+    hours = {2: 1e-9, 3: 5.0}[attempts]
+    site.settings = site.settings.model_copy(update={"nightly_hours": hours})
+    done = site.run(0)
+    assert done is not None
+    assert done.state is NightState.PROMOTED, done.reason
+    assert "Better" in done.reason
+    assert serves(site) == "nightly"

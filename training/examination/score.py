@@ -32,7 +32,7 @@ def score(runtime: Runtime, examples: Examples, advance: Callable[[int], None] =
         advance(rows.stop - rows.start)
     wrong = np.flatnonzero(~((scores >= 0) & (scores <= 1)))
     if len(wrong):
-        raise DatasetError(f"{examples.items[wrong[0]].path}: the model's score is not a number from 0 to 1")
+        raise DatasetError(f"{examples.items[wrong[0]].key}: the model's score is not a number from 0 to 1")
     return scores
 
 

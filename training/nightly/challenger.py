@@ -14,11 +14,13 @@ from typing import Final
 
 from sqlalchemy import select
 
+from bundle.errors import BundleRefused
 from bundle.load import locate
 from bundle.manifest import WEIGHTS
 from bundle.signing import trusted_keys
 from bundle.store import verify
 from core import failpoints
+from core.errors import TransientFailure
 from core.files import make_directories, write_durably
 from core.settings import Settings
 from db.models.dataset import DataSet
@@ -39,8 +41,8 @@ NAME: Final = "nightly"
 _USE: Final = INTENDED_USE.model_copy(
     update={
         "population": (
-            "Patients of the site that trained it and of the data sets imported there, within the ages and views below; "
-            "see data."
+            "Patients of the site that trained it and of the data sets imported there, within the ages and views "
+            "below; see data."
         ),
         "limits": (
             *INTENDED_USE.limits[:1],
@@ -110,12 +112,14 @@ def train(tonight: Tonight, keeper: Keeper, fit: Fit) -> int:
             # patients go by their digests already
             str,
         )
-        build_from(order, source, tonight.key, tonight.now, keeper)
+        try:
+            build_from(order, source, tonight.key, tonight.now, keeper)
+        except BundleRefused:
+            # another holder of the night may have written it meanwhile; admitting verifies it
+            if not order.out.exists():
+                raise
         failpoints.reach("nightly.bundle_written")
-    challenger = admit(settings, tonight.sessions, location)
-    _keep_epochs(order.partial, tonight.folder)
-    shutil.rmtree(order.partial, ignore_errors=True)
-    return challenger
+    return admit(settings, tonight.sessions, location)
 
 
 def partial(bundles: Path, work: str) -> Path:
@@ -124,7 +128,7 @@ def partial(bundles: Path, work: str) -> Path:
 
 
 def _attribution(tonight: Tonight, fit: Fit) -> str:
-    """Say what it was trained on: this site's studies, the data sets that are in the snapshot, and what its parent says."""
+    """Say what it was trained on: this site's studies, imported data sets, and what its parent says."""
     words = [f"Trained at a site of Lungwatch on {len(fit.manifest.pictures)} labelled pictures."]
     if any(picture.origin is LabelOrigin.IMPORTED for picture in fit.manifest.pictures):
         with tonight.readers() as session:
@@ -136,12 +140,25 @@ def _attribution(tonight: Tonight, fit: Fit) -> str:
     return " ".join(words)
 
 
-def _keep_epochs(work: Path, night: Path) -> None:
-    """Keep what the epochs came to beside the report; the weights of all but the last are gone."""
-    progress = work / PROGRESS
-    if progress.exists():
-        make_directories(night)
-        write_durably(night / PROGRESS, progress.read_bytes())
+def put_away(bundles: Path, work: str, folder: Path) -> None:
+    """Keep what the epochs came to, and remove the working folder of a fit whose bundle is registered.
+
+    Raises
+    ------
+    TransientFailure
+        If the disk refuses.
+    """
+    left = partial(bundles, work)
+    try:
+        content = (left / PROGRESS).read_bytes()
+        make_directories(folder)
+        write_durably(folder / PROGRESS, content)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        message = f"{folder} cannot be written (errno {error.errno}); check space and permissions"
+        raise TransientFailure(message) from error
+    shutil.rmtree(left, ignore_errors=True)
 
 
 def clear_away(settings: Settings, keep: str | None) -> None:

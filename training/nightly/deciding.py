@@ -41,5 +41,6 @@ def judge(night: UnderWay, session: Session, former: NightlyRun | None) -> Decis
         ancestry=ancestry(settings, session, challenger.id),
         canaries=canaries(settings, challenger),
     )
-    spending = Spending() if former is None else Decision.model_validate(former.decision).spending
+    # of an older release's decision the nights that were spent are all that matters
+    spending = Spending() if former is None else Spending.model_validate((former.decision or {})["spending"])
     return decide(exam, rules_of(settings), spending, np.random.default_rng(exam.seed()))

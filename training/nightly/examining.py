@@ -18,6 +18,7 @@ from bundle.load import LoadedModel, bring_up, locate
 from bundle.manifest import CHECKS
 from bundle.signing import trusted_keys
 from bundle.store import verify
+from core.errors import TransientFailure
 from core.files import make_directories, write_durably
 from core.settings import Settings
 from db.evaluations import NewEvaluation, record
@@ -148,14 +149,24 @@ def note(
 
 
 def keep(folder: Path, pictures: Pictures, asked: Mapping[Role, Asked]) -> None:
-    """Write the answers beside the report, so that every figure can be made again; no patient is in it."""
+    """Write the answers beside the report, so that every figure can be made again; no patient is in it.
+
+    Raises
+    ------
+    TransientFailure
+        If the disk refuses.
+    """
     arrays: dict[str, NDArray[Any]] = {"numbers": _numbers(pictures.items), "labels": labels_of(pictures.items)}
     for role, one in asked.items():
         arrays |= {f"{role}_scores": one.answers.scores, f"{role}_probabilities": one.answers.probabilities}
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)  # type: ignore[arg-type] # its stub lacks **kwds of arrays
-    make_directories(folder)
-    write_durably(folder / f"answers-{pictures.examined_on.lower()}.npz", stream.getvalue())
+    try:
+        make_directories(folder)
+        write_durably(folder / f"answers-{pictures.examined_on.lower()}.npz", stream.getvalue())
+    except OSError as error:
+        message = f"{folder} cannot be written (errno {error.errno}); check space and permissions"
+        raise TransientFailure(message) from error
 
 
 def _numbers(items: Sequence[Item]) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ needed for safety: every write of the night is conditional on the lease.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core import logging
 from core.clock import Clock
+from core.errors import ExitCode
 from core.logging import safe_error
 from db.nightly_runs import Held, NightLost, note, renew
 from training.fitting.run import Epoch
@@ -27,6 +29,7 @@ log = logging.get(__name__)
 LEASE_SECONDS: Final = 120.0
 _RENEWALS_A_LEASE: Final = 6
 _LOOK_SECONDS: Final = 0.2
+_GRACE_SECONDS: Final = 900.0
 
 
 class Keeper:
@@ -62,6 +65,7 @@ class Keeper:
         self._told: str | None = None
         self._lost: NightLost | None = None
         self._stop = False
+        self._time_to_leave: float | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="night", daemon=True)
 
@@ -113,13 +117,23 @@ class Keeper:
             seconds=epoch.seconds,
         )
 
+    def _end_what_hangs(self) -> None:
+        """End the process where nobody left for long after it was time to: a lock or a disk may never answer."""
+        if self._lost is None and not self._stop and self._clock.monotonic() <= self._until:
+            return
+        self._time_to_leave = self._time_to_leave or time.monotonic()
+        if time.monotonic() - self._time_to_leave > _GRACE_SECONDS:
+            log.error("night_hangs", night=self.held.night.isoformat(), doing=self._words)
+            os._exit(int(ExitCode.OUTSIDE))
+
     def _keep(self) -> None:
         renewed = time.monotonic()
         while not self._ended.wait(_LOOK_SECONDS):
             if not self._stop and self._stopping():
                 self._stop = True
                 log.info("night_stopping", night=self.held.night.isoformat())
-            if time.monotonic() - renewed < self._lease_seconds / _RENEWALS_A_LEASE:
+            self._end_what_hangs()
+            if self._lost is not None or time.monotonic() - renewed < self._lease_seconds / _RENEWALS_A_LEASE:
                 continue
             renewed = time.monotonic()
             words = self._words
@@ -132,7 +146,6 @@ class Keeper:
             except NightLost as lost:
                 self._lost = lost
                 log.error("night_lost", night=self.held.night.isoformat())  # noqa: TRY400 - says it all
-                return
             except SQLAlchemyError as error:
                 # as long as the ledger is away nobody else can claim the night either
                 log.warning("night_not_renewed", **safe_error(error))

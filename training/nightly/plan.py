@@ -21,6 +21,8 @@ class Standing:
         On the sides that are trained with, since the last challenger.
     frozen_test : bool
         Whether there is anything a challenger could be examined on.
+    both_classes : bool
+        Whether that has images with pneumonia and without.
     in_shadow : bool
         Whether an earlier challenger still scores in the shadow.
     goes_on : NightKind or None
@@ -31,6 +33,7 @@ class Standing:
 
     new_labels: int
     frozen_test: bool
+    both_classes: bool
     in_shadow: bool
     goes_on: NightKind | None
     same_architecture: bool
@@ -72,6 +75,8 @@ def _why_not(standing: Standing, minimum: int) -> str | None:
     """Say why nothing is trained tonight."""
     if not standing.frozen_test:
         return "there is no frozen test set to examine a challenger on: `lungwatch testset freeze` makes one"
+    if not standing.both_classes:
+        return "the frozen test set has images of one class only, and nothing can be examined on it"
     if standing.in_shadow:
         return "a challenger scores in the shadow; another is trained when that is over"
     if standing.goes_on is None and standing.new_labels < minimum:

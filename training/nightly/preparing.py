@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import date
 
 from core import failpoints
+from core.errors import TransientFailure
 from db import nightly_runs as runs
 from db.label_evidence import evidence
 from db.labels import record as record_labels
+from db.models.learning import NightlyRun
 from db.models.model import ModelVersion
 from db.registry import champion
+from db.selection import labelled
 from db.vocabulary import NightKind, NightStep, Share
 from training.errors import FitFailed
 from training.labels.derive import derive, digests, patient_key
@@ -44,10 +47,9 @@ def prepare(night: UnderWay) -> Manifest:
             reign = champion(session)
         if reign is None:
             raise FitFailed("no model is in service yet: start a worker first, it installs the starter")
-        # a fine-tuning of another champion is another fit
-        if before is not None and before.kind is NightKind.FINE_TUNE and before.champion_id != reign.model.id:
-            before = None
+        before = _goes_on(night, before, reign.model.id)
         if before is None or before.snapshot_id is None:
+            _refuse_without_masters(night)
             snapshot_id, manifest = take(settings, tonight.sessions)
         else:
             snapshot_id, manifest = before.snapshot_id, night.read(before.snapshot_id)
@@ -59,6 +61,7 @@ def prepare(night: UnderWay) -> Manifest:
         standing = plan.Standing(
             new_labels=fresh,
             frozen_test=manifest.test_set is not None,
+            both_classes=_both_classes(manifest),
             in_shadow=shadowed is not None,
             goes_on=None if before is None else before.kind,
             same_architecture=challenger.same_network(reign.model, fine),
@@ -73,9 +76,41 @@ def prepare(night: UnderWay) -> Manifest:
             work=work if chosen.kind is not NightKind.EVALUATE else None,
             champion_id=reign.model.id,
             champion_token=reign.fencing_token,
+            anchor_id=reign.anchor_id,
         )
     failpoints.reach("nightly.planned")
     return manifest
+
+
+def _goes_on(night: UnderWay, before: NightlyRun | None, champion_id: int) -> NightlyRun | None:
+    """Return the night before if its fit is worth going on with."""
+    if before is None or before.work is None or before.snapshot_id is None:
+        return None
+    # a fine-tuning of another champion is another fit
+    if before.kind is NightKind.FINE_TUNE and before.champion_id != champion_id:
+        return None
+    # what it learns from would be old
+    too_old = night.tonight.night - date.fromisoformat(before.work) > plan.LONGEST_FIT
+    return None if too_old else before
+
+
+def _both_classes(manifest: Manifest) -> bool:
+    """Whether the frozen test set has images with and without pneumonia."""
+    return len({picture.label for picture in manifest.pictures if picture.share is Share.TEST}) > 1
+
+
+def _refuse_without_masters(night: UnderWay) -> None:
+    """Refuse where the masters are not mounted: everything labelled would count as lost.
+
+    Raises
+    ------
+    TransientFailure
+        If there are labels and no directory of masters.
+    """
+    masters = night.tonight.settings.masters
+    with night.tonight.readers() as session:
+        if labelled(session, 1) and not masters.is_dir():
+            raise TransientFailure(f"{masters} is not there, and labelled pictures are; mount the data directory whole")
 
 
 def _refuse_without_pixels(manifest: Manifest) -> None:
@@ -96,7 +131,7 @@ def _refuse_without_pixels(manifest: Manifest) -> None:
 def _new_labels(night: UnderWay, manifest: Manifest, model: ModelVersion) -> int:
     """Count what no challenger has learnt from yet, nor the champion."""
     with night.tonight.readers() as session:
-        former = runs.last_trained(session, night.tonight.night)
+        former = runs.last_learnt(session, night.tonight.night)
         if former is not None and former.snapshot_id is not None:
             return new_labels(manifest, night.read(former.snapshot_id))
         known = ancestry(night.tonight.settings, session, model.id).values()

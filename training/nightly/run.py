@@ -14,9 +14,10 @@ REPORT     `telling`, `report`         the report; then the night's end
 =========  ==========================  ===============================================
 
 A night may be killed anywhere and is gone on with by whoever claims it next:
-what is durable is not done again. Each write holds the night's row by its token
-(`db.nightly_runs.note`), the swap of the champion too, so a holder that
-was stopped past its lease changes nothing any more (promise 11).
+what is durable is not done again. What a night decides is written holding its row
+by the token (`db.nightly_runs.note`): its columns, figures, decision, and the swap of the champion,
+so a holder that was stopped past its lease decides nothing any more (promise 11). What is
+written besides is the same whoever writes it (labels, snapshot, bundle), or lies in the start's own folder.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import failpoints, logging
@@ -32,7 +34,7 @@ from core.errors import LungwatchError, TransientFailure
 from db import nightly_runs as runs
 from db.models.model import ModelVersion
 from db.nightly_runs import NightLost
-from db.registry import ChampionMoved, champion
+from db.registry import ChampionMoved
 from db.vocabulary import ExaminedOn, NightKind, NightState, NightStep
 from training.datasets.patients import Split
 from training.drawing import require_matplotlib
@@ -95,37 +97,55 @@ def run(tonight: Tonight, lease_seconds: float = LEASE_SECONDS, *, again: bool =
 
 def _ending(night: UnderWay, keeper: Keeper) -> Ending:
     """Go through the steps and end the night, however they come out."""
-    settings, held = night.tonight.settings, night.held
     try:
-        require_matplotlib()
-        if held.attempt > settings.nightly_attempts:
-            raise FitFailed(f"the night was started {settings.nightly_attempts} times and never came to its end")
         ending = _steps(night, keeper)
-    except Stopped as stopped:
-        with night.tonight.sessions.begin() as session:
-            runs.give_back(session, held, counted=False)
-        return Ending(NightState.RUNNING, str(stopped))
-    except OutOfTime as over:
-        row = night.row()
-        if row.work is not None and row.challenger_id is None:
-            ending = Ending(NightState.CONTINUES, f"{over}; the fit goes on the next night")
-        else:
-            ending = Ending(NightState.FAILED, f"{over}; raise LUNGWATCH_NIGHTLY_HOURS")
     except NightLost:
         raise
-    except TransientFailure:
-        # a disk or ledger that is away may soon be back
-        with suppress(NightLost, SQLAlchemyError), night.tonight.sessions.begin() as session:
-            runs.give_back(session, held, counted=True)
-        raise
-    except ChampionMoved as moved:
-        ending = Ending(NightState.KEPT, str(moved))
-    except LungwatchError as error:
-        ending = Ending(NightState.FAILED, str(error))
+    except Exception as error:  # noqa: BLE001 - the edge: whatever it was is on record in the end
+        ending = _broken_off(night, error)
+    if ending.state is NightState.RUNNING:
+        return ending
+    if (why := night.swapped()) is not None:
+        # whatever became of it afterwards, its challenger is in service
+        ending = Ending(NightState.PROMOTED, why)
     return _report(night, ending)
 
 
+def _broken_off(night: UnderWay, error: Exception) -> Ending:
+    """Say how a night ends that was broken off; raise again what the next start may find mended."""
+    match error:
+        case Stopped():
+            _give_back(night, counted=False)
+            return Ending(NightState.RUNNING, str(error))
+        case OutOfTime():
+            row = night.row()
+            if row.work is not None and row.challenger_id is None:
+                return Ending(NightState.CONTINUES, f"{error}; the fit goes on the next night")
+            return Ending(NightState.FAILED, f"{error}; raise LUNGWATCH_NIGHTLY_HOURS")
+        case ChampionMoved():
+            return Ending(NightState.KEPT, str(error))
+        case LungwatchError() if not isinstance(error, TransientFailure):
+            return Ending(NightState.FAILED, str(error))
+    described = logging.safe_error(error)
+    log.error("night_broken_off", night=night.tonight.night.isoformat(), attempt=night.held.attempt, **described)
+    if night.held.attempt < night.tonight.settings.nightly_attempts:
+        _give_back(night, counted=True)
+        raise error
+    # the last start says what stood against it
+    words = str(error) if isinstance(error, LungwatchError) else f"an error of Lungwatch itself, {described['error']}"
+    return Ending(NightState.FAILED, f"it was started {night.held.attempt} times; at last: {words}")
+
+
+def _give_back(night: UnderWay, *, counted: bool) -> None:
+    """Let the next start go on at once; where the ledger is away, once the lease has ended."""
+    with suppress(NightLost, SQLAlchemyError), night.tonight.sessions.begin() as session:
+        runs.give_back(session, night.held, counted=counted)
+
+
 def _steps(night: UnderWay, keeper: Keeper) -> Ending:
+    require_matplotlib()
+    if night.held.attempt > night.tonight.settings.nightly_attempts:
+        raise FitFailed(f"it was started {night.held.attempt - 1} times and killed each time")
     manifest = prepare(night)
     keeper.check()
     if night.row().kind is not NightKind.EVALUATE:
@@ -134,7 +154,7 @@ def _steps(night: UnderWay, keeper: Keeper) -> Ending:
     drift = _drift(night)
     keeper.check()
     if night.row().challenger_id is None:
-        return after_shadow(night, drift) or Ending(NightState.EVALUATED, night.row().plan or "")
+        return after_shadow(night, keeper, drift) or Ending(NightState.EVALUATED, night.row().plan or "")
     decision = _decide(night)
     return promote(night, decision, drift)
 
@@ -151,6 +171,8 @@ def _train(night: UnderWay, keeper: Keeper, manifest: Manifest) -> None:
         made = challenger.train(night.tonight, keeper, Fit(row.kind, row.work, manifest, parent))
         failpoints.reach("nightly.trained")
         night.note(challenger_id=made)
+    # only now that the night is surely ours: a follower may be fitting in the same folder
+    challenger.put_away(night.tonight.settings.bundles, row.work, night.folder)
 
 
 def _examine(night: UnderWay, keeper: Keeper, manifest: Manifest) -> None:
@@ -169,7 +191,7 @@ def _examine(night: UnderWay, keeper: Keeper, manifest: Manifest) -> None:
         for pictures in sets:
             asked = ask_all(tonight.settings, night.models, pictures, keeper)
             night.pictures[pictures.examined_on], night.asked[pictures.examined_on] = pictures, asked
-            keep(tonight.folder, pictures, asked)
+            keep(night.folder, pictures, asked)
             failpoints.reach("nightly.examined")
             with tonight.sessions.begin() as session:
                 runs.note(session, night.held, step=NightStep.EXAMINE)
@@ -178,14 +200,9 @@ def _examine(night: UnderWay, keeper: Keeper, manifest: Manifest) -> None:
 
 def _models(night: UnderWay) -> dict[Role, ModelVersion]:
     row = night.row()
+    roles = {Role.CHAMPION: row.champion_id, Role.ANCHOR: row.anchor_id, Role.CHALLENGER: row.challenger_id}
     with night.tonight.readers() as session:
-        reign = champion(session)
-        found = {Role.CHAMPION: session.get_one(ModelVersion, row.champion_id)}
-        if reign is not None:
-            found[Role.ANCHOR] = session.get_one(ModelVersion, reign.anchor_id)
-        if row.challenger_id is not None:
-            found[Role.CHALLENGER] = session.get_one(ModelVersion, row.challenger_id)
-    return found
+        return {role: session.get_one(ModelVersion, one) for role, one in roles.items() if one is not None}
 
 
 def _drift(night: UnderWay) -> Drift:
@@ -204,7 +221,12 @@ def _decide(night: UnderWay) -> Decision:
     with night.step(NightStep.DECIDE):
         stored = night.row().decision
         if stored is not None:
-            return Decision.model_validate(stored)
+            try:
+                return Decision.model_validate(stored)
+            except ValidationError:
+                raise FitFailed(
+                    "tonight's decision was stored by another release of Lungwatch; nothing is done"
+                ) from None
         with night.tonight.readers() as session:
             former = runs.last_decided(session, night.tonight.night)
             decision = judge(night, session, former)
@@ -220,10 +242,10 @@ def _report(night: UnderWay, ending: Ending) -> Ending:
         reason = ending.reason
         try:
             telling.write(night, ending)
-            night.note(report=str(night.tonight.folder.relative_to(night.tonight.settings.data_dir.resolve())))
+            night.note(report=str(night.folder.relative_to(night.tonight.settings.data_dir.resolve())))
         except NightLost:
             raise
-        except (LungwatchError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the edge: what the night came to stands, whatever a plot provokes
             log.error("report_not_written", **logging.safe_error(error))  # noqa: TRY400 - says it all
             reason = f"{reason} (The report could not be written; look at the log.)"
         failpoints.reach("nightly.reported")

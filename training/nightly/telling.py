@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from pydantic import ValidationError
 
 from core.errors import LungwatchError
 from core.settings import Settings
@@ -43,7 +44,7 @@ def write(night: UnderWay, ending: Ending) -> None:
     OSError
         If the disk refuses.
     """
-    write_report(night.tonight.folder, tell(night, ending))
+    write_report(night.folder, tell(night, ending))
 
 
 def tell(night: UnderWay, ending: Ending) -> Night:
@@ -70,11 +71,19 @@ def tell(night: UnderWay, ending: Ending) -> Night:
         models=tuple(titles),
         test=_examined(night, ExaminedOn.TEST),
         recent=_examined(night, ExaminedOn.RECENT),
-        decision=None if row.decision is None else Decision.model_validate(row.decision),
+        decision=_decision(row.decision),
         drift=None if row.drift is None else _drift(Drift.model_validate(row.drift)),
         epochs=_epochs(night, row.work),
         disagreements=tuple(_disagreements(night)),
     )
+
+
+def _decision(stored: dict[str, Any] | None) -> Decision | None:
+    try:
+        return None if stored is None else Decision.model_validate(stored)
+    except ValidationError:
+        # of another release; the row has it all the same
+        return None
 
 
 def _roles(night: UnderWay) -> tuple[Role, ...]:
@@ -152,7 +161,8 @@ def _epochs(night: UnderWay, work: str | None) -> tuple[Epoch, ...]:
     if work is None:
         return ()
     bundles = night.tonight.settings.bundles
-    return recorded(night.tonight.folder) or recorded(challenger.partial(bundles, work))
+    folders = [*night.tonight.folder.glob("*"), challenger.partial(bundles, work)]
+    return max((recorded(folder) for folder in folders), key=len)
 
 
 def _disagreements(night: UnderWay) -> list[Disagreement]:
@@ -170,7 +180,8 @@ def _disagreements(night: UnderWay) -> list[Disagreement]:
                     label=ImageClass(item.label),
                     examined_on=where,
                     scores={one: float(asked[one].answers.scores[place]) for one in _roles(night) if one in asked},
-                    thumbnail=_thumbnail(night.tonight.settings, item.path),
+                    # who looks up again just what the model gets wrong in the test set changes what it is judged by
+                    thumbnail=None if where is ExaminedOn.TEST else _thumbnail(night.tonight.settings, item.path),
                 )
             )
     return found

@@ -55,7 +55,7 @@ class Tonight:
 
     @property
     def folder(self) -> Path:
-        """Where this night's report and answers lie."""
+        """Where this night's reports and answers lie, a folder for each start."""
         return self.settings.data_dir.resolve() / "nights" / self.night.isoformat()
 
     @property

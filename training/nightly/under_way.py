@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 
 from core import failpoints
 from db import nightly_runs as runs
@@ -48,6 +49,11 @@ class UnderWay:
     pictures: dict[ExaminedOn, Pictures] = field(default_factory=dict)
     asked: dict[ExaminedOn, dict[Role, Asked]] = field(default_factory=dict)
 
+    @property
+    def folder(self) -> Path:
+        """Where this start of the night writes: one that lost the night must not write over its follower's report."""
+        return self.tonight.folder / str(self.held.attempt)
+
     def row(self) -> NightlyRun:
         """Return the night's row as it is now."""
         with self.tonight.readers() as session:
@@ -76,11 +82,14 @@ class UnderWay:
             digest = session.get_one(Snapshot, snapshot_id).digest
         return take.read(self.tonight.settings, digest)
 
-    def swapped(self) -> bool:
-        """Whether this night has changed the champion already: nobody else knows of one that was killed after it."""
+    def swapped(self) -> str | None:
+        """Return why this night has changed the champion already; None where it has not.
+
+        Nobody else knows of a night that was killed right after it.
+        """
         with self.tonight.readers() as session:
-            query = select(exists().where(ChampionChange.nightly_run_id == self.held.run_id))
-            return bool(session.scalar(query))
+            query = select(ChampionChange.reason).where(ChampionChange.nightly_run_id == self.held.run_id)
+            return session.scalars(query).first()
 
     @contextmanager
     def step(self, step: NightStep) -> Iterator[None]:

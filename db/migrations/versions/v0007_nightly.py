@@ -149,6 +149,7 @@ def _nightly_run() -> None:
         sa.Column(
             "champion_token", sa.Integer(), nullable=True, comment="The fencing token that a promotion must find."
         ),
+        sa.Column("anchor_id", sa.Integer(), nullable=True, comment="The best there was then."),
         sa.Column("challenger_id", sa.Integer(), nullable=True),
         sa.Column("decision", sa.JSON(), nullable=True, comment="The gate's, whole."),
         sa.Column("drift", sa.JSON(), nullable=True, comment="What was measured of it."),
@@ -163,6 +164,9 @@ def _nightly_run() -> None:
         sa.CheckConstraint(
             "step IN ('SNAPSHOT', 'TRAIN', 'EXAMINE', 'DRIFT', 'DECIDE', 'PROMOTE', 'REPORT')",
             name=op.f("ck_nightly_run_step"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["anchor_id"], ["model_version.id"], name=op.f("fk_nightly_run_anchor_id_model_version")
         ),
         sa.ForeignKeyConstraint(
             ["challenger_id"], ["model_version.id"], name=op.f("fk_nightly_run_challenger_id_model_version")

@@ -54,7 +54,7 @@ def test_row_32_a_dead_holder_is_followed_and_cannot_write_any_more(sessions: se
         lambda session: runs.renew(session, first, 60),
         lambda session: runs.note(session, first, step=NightStep.PROMOTE),
         lambda session: runs.finish(session, first, NightState.KEPT, "late"),
-        lambda session: runs.give_back(session, first),
+        lambda session: runs.give_back(session, first, counted=True),
     ):
         with pytest.raises(NightLost), sessions.begin() as session:
             write(session)
@@ -65,12 +65,53 @@ def test_row_32_a_dead_holder_is_followed_and_cannot_write_any_more(sessions: se
         assert (row.step, row.state) == (NightStep.TRAIN, NightState.RUNNING)
 
 
-def test_a_holder_past_its_lease_has_lost_it_although_nobody_followed(sessions: sessionmaker[Session]) -> None:
+def test_a_holder_past_its_lease_decides_nothing_but_may_take_it_up_again_where_nobody_followed(
+    sessions: sessionmaker[Session],
+) -> None:
     held = claim(sessions)
     assert held is not None
     let_lapse(sessions)
     with pytest.raises(NightLost), sessions.begin() as session:
+        runs.note(session, held, step=NightStep.PROMOTE)
+    with sessions.begin() as session:
         runs.renew(session, held, 60)
+    with sessions.begin() as session:
+        runs.note(session, held, step=NightStep.PROMOTE)
+
+
+def test_what_nobody_is_at_any_more_is_ended_by_the_next_night(sessions: sessionmaker[Session]) -> None:
+    fitting, other = claim(sessions), claim(sessions, night=NIGHT + timedelta(days=1))
+    assert fitting is not None
+    assert other is not None
+    with sessions.begin() as session:
+        runs.note(session, fitting, work="2027-03-01")
+    with sessions.begin() as session:
+        # somebody is at them
+        assert runs.end_abandoned(session, NIGHT + timedelta(days=2)) == 0
+    let_lapse(sessions)
+    with sessions.begin() as session:
+        assert runs.end_abandoned(session, NIGHT) == 0
+        assert runs.end_abandoned(session, NIGHT + timedelta(days=2)) == 2
+    with sessions.begin() as session:
+        states = [row.state for row in runs.newest(session, 5)]
+    assert states == [NightState.FAILED, NightState.CONTINUES]
+
+
+def test_a_failed_night_is_claimed_again_only_where_somebody_asks_for_it(sessions: sessionmaker[Session]) -> None:
+    held = claim(sessions)
+    assert held is not None
+    with sessions.begin() as session:
+        runs.finish(session, held, NightState.FAILED, "no disk")
+    assert claim(sessions) is None
+    with sessions.begin() as session:
+        again = runs.claim(session, NIGHT, 60, again=True)
+        assert again is not None
+        assert again.attempt == 1
+    with sessions.begin() as session:
+        assert runs.claim(session, NIGHT, 60, again=True) is None
+        runs.finish(session, again, NightState.KEPT, "not better")
+    with sessions.begin() as session:
+        assert runs.claim(session, NIGHT, 60, again=True) is None
 
 
 def test_row_32_a_stale_holder_cannot_promote(sessions: sessionmaker[Session]) -> None:
@@ -122,7 +163,7 @@ def test_one_that_is_told_to_stop_gives_the_night_back_and_its_start_does_not_co
     held = claim(sessions)
     assert held is not None
     with sessions.begin() as session:
-        runs.give_back(session, held)
+        runs.give_back(session, held, counted=False)
     again = claim(sessions)
     assert again is not None
     assert again.attempt == 1
@@ -142,12 +183,13 @@ def test_what_went_before_is_found_by_how_it_ended(sessions: sessionmaker[Sessio
         assert held is not None
         with sessions.begin() as session:
             if state in {NightState.KEPT, NightState.SHADOWED}:
-                runs.note(session, held, challenger_id=model, decision={"verdict": state.value})
+                verdict = "PROMOTE" if state is NightState.SHADOWED else "KEEP"
+                runs.note(session, held, challenger_id=model, decision={"verdict": verdict})
             runs.finish(session, held, state, "")
     after = NIGHT + timedelta(days=4)
     with sessions.begin() as session:
         assert [row.state for row in runs.newest(session, 2)] == [NightState.CONTINUES, NightState.EVALUATED]
-        trained, decided = runs.last_trained(session, after), runs.last_decided(session, NIGHT + timedelta(days=1))
+        trained, decided = runs.last_learnt(session, after), runs.last_decided(session, NIGHT + timedelta(days=1))
         assert trained is not None
         assert decided is not None
         assert (trained.state, decided.state) == (NightState.SHADOWED, NightState.KEPT)

@@ -11,7 +11,9 @@ from db.vocabulary import NightKind
 from training.nightly.plan import Standing, choose
 
 MONDAY, SUNDAY = date(2027, 3, 1), date(2027, 3, 7)
-USUAL = Standing(new_labels=80, frozen_test=True, in_shadow=False, goes_on=None, same_architecture=True)
+USUAL = Standing(
+    new_labels=80, frozen_test=True, both_classes=True, in_shadow=False, goes_on=None, same_architecture=True
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,7 @@ USUAL = Standing(new_labels=80, frozen_test=True, in_shadow=False, goes_on=None,
         (MONDAY, {"new_labels": 49}, NightKind.EVALUATE, "49 new labels since the last challenger; 50"),
         (SUNDAY, {"new_labels": 0}, NightKind.EVALUATE, "0 new labels"),
         (SUNDAY, {"frozen_test": False}, NightKind.EVALUATE, "testset freeze"),
+        (SUNDAY, {"both_classes": False}, NightKind.EVALUATE, "one class only"),
         (SUNDAY, {"in_shadow": True}, NightKind.EVALUATE, "in the shadow"),
         # what was begun is ended, on whatever day and however few labels came since
         (MONDAY, {"goes_on": NightKind.FROM_SCRATCH, "new_labels": 0}, NightKind.FROM_SCRATCH, "night before"),
