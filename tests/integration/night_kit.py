@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 
 from bundle.architectures.table import ARCHITECTURES
 from core.settings import Settings
+from db.base import database_now, make_engine, make_readers, make_sessions
 from db.datasets import Entry, NewDataSet
 from db.datasets import record as import_data
+from db.migrate import upgrade
+from db.models.learning import NightlyRun
 from db.registry import install_champion_if_none
 from db.vocabulary import DataLayout, ImageClass, NightKind, Use
 from imaging.master import save_master
@@ -21,6 +32,7 @@ from tests.factories.bundles import make_key, write_private
 from tests.factories.chests import drawn
 from tests.factories.networks import tiny
 from tests.factories.rows import digest
+from tests.integration import night_process
 from training.bundling.build import Order, Source, build_from
 from training.datasets.collection import INTENDED_USE
 from training.fitting.recipe import HardenedRecipe, Stage
@@ -108,6 +120,11 @@ class NightSite:
         }
         return Tonight(night, self.settings, self.sessions, self.readers, KEY, **given)  # type: ignore[arg-type]
 
+    def let_lapse(self) -> None:
+        """Let the lease of whoever held a night end."""
+        with self.sessions.begin() as session:
+            session.execute(update(NightlyRun).values(lease_until=database_now(-1)))
+
     def run(self, number: int, **changes: object) -> Ending | None:
         """Run the night so many days after the first."""
         return self.run_on(FIRST + timedelta(days=number), **changes)
@@ -179,3 +196,48 @@ def freeze(site: NightSite, reason: str = "first") -> None:
     from training.nightly.snapshot.freezing import freeze as freeze_test  # noqa: PLC0415
 
     freeze_test(site.settings, site.sessions, actor="test", reason=reason, dry_run=False)
+
+
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Return a site whose night was killed twice: after two epochs of its fit, and when the bundle was written.
+
+    It takes half a minute, so all the processes of a test run share it; work on copies (`copied`).
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "begun-site"
+    folder.mkdir(exist_ok=True)
+    settings = Settings(data_dir=folder / "data", signing_key_file=folder / "key.pem", **LENIENT)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        prepare(settings)
+        if not (folder / "done").exists():
+            shutil.rmtree(settings.data_dir, ignore_errors=True)
+            _begin(settings)
+            (folder / "done").touch()
+    return settings
+
+
+def _begin(settings: Settings) -> None:
+    engine = make_engine(settings)
+    upgrade(engine)
+    site = NightSite(settings, make_sessions(engine), make_readers(engine))
+    site.begin()
+    site.teach()
+    for failpoint in ("fit.epoch_kept:2", "nightly.bundle_written"):
+        night_process.kill_at(failpoint, settings, FIRST, LENIENT)
+        site.let_lapse()
+    # two starts are left to each test
+    with site.sessions.begin() as session:
+        session.execute(update(NightlyRun).values(attempts=1))
+    engine.dispose()
+
+
+@contextmanager
+def copied(settings: Settings, folder: Path, **changes: Any) -> Iterator[NightSite]:
+    """Copy a site into a folder, unless it was copied there already, with settings of its own."""
+    if not (folder / "data").exists():
+        shutil.copytree(settings.data_dir, folder / "data")
+    own = settings.model_copy(update={"data_dir": folder / "data", **changes})
+    engine = make_engine(own)
+    yield NightSite(own, make_sessions(engine), make_readers(engine), seeds=10_000)
+    engine.dispose()

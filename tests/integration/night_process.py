@@ -17,8 +17,6 @@ from pathlib import Path
 from core.failpoints import ENVIRONMENT_VARIABLE
 from core.settings import Settings
 from db.base import make_engine, make_readers, make_sessions
-from tests.integration.night_kit import NightSite, prepare
-from training.nightly.run import run
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,6 +59,10 @@ def ending(process: subprocess.Popen[str]) -> list[str] | None:
 
 
 def main(night: str, lease_seconds: str) -> None:
+    # the kit starts this module
+    from tests.integration.night_kit import NightSite, prepare  # noqa: PLC0415
+    from training.nightly.run import run  # noqa: PLC0415
+
     settings = Settings()
     prepare(settings)
     engine = make_engine(settings)

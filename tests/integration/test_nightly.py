@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from core.errors import TransientFailure
 from core.settings import Settings
@@ -21,9 +21,9 @@ from db.base import make_engine, make_readers, make_sessions
 from db.migrate import upgrade
 from db.models.learning import Evaluation, NightlyRun
 from db.registry import champion
-from db.vocabulary import ExaminedOn, NightKind, NightState, NightStep, Use
+from db.vocabulary import ExaminedOn, NightKind, NightState, Use
 from imaging.master import master_path
-from tests.integration.night_kit import FIRST, LENIENT, NightClock, NightSite, freeze, prepare
+from tests.integration.night_kit import FIRST, LENIENT, NightClock, NightSite, begun, copied, freeze, prepare
 from training.fitting.run import recorded
 from training.nightly import run as nights
 from training.nightly.drift.result import Drift, Level
@@ -41,44 +41,19 @@ pytestmark = [
 Make = Callable[..., NightSite]
 
 
-@pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A site with a champion, a frozen test set, and enough to learn from."""
-    folder = tmp_path_factory.mktemp("site")
-    settings = Settings(data_dir=folder / "data", signing_key_file=folder / "key.pem", **LENIENT)
-    prepare(settings)
-    engine = make_engine(settings)
-    upgrade(engine)
-    site = NightSite(settings, make_sessions(engine), make_readers(engine))
-    site.begin()
-    site.teach()
-    engine.dispose()
-    # the first night's challenger, as one that was killed right after its fit left it: most tests need not fit again
-    shutil.copytree(settings.data_dir, folder / "copy")
-    copied = settings.model_copy(update={"data_dir": folder / "copy"})
-    engine = make_engine(copied)
-    NightSite(copied, make_sessions(engine), make_readers(engine)).run(0)
-    engine.dispose()
-    location = f"nightly-{FIRST}"
-    shutil.copytree(copied.bundles / location, settings.bundles / location)
-    return settings
-
-
 @pytest.fixture
-def make_site(begun: Settings, tmp_path: Path) -> Iterator[Make]:
-    """Copies of it to run nights on, with settings of their own."""
-    engines = []
+def make_site(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator[Make]:
+    """A site with champion, frozen test set, enough to learn from, and the first night's challenger fitted already."""
+    with ExitStack() as stack:
 
-    def make(**changes: Any) -> NightSite:
-        if not (tmp_path / "data").exists():
-            shutil.copytree(begun.data_dir, tmp_path / "data")
-        settings = begun.model_copy(update={"data_dir": tmp_path / "data", **changes})
-        engines.append(make_engine(settings))
-        return NightSite(settings, make_sessions(engines[-1]), make_readers(engines[-1]), seeds=10_000)
+        def make(**changes: Any) -> NightSite:
+            site = stack.enter_context(copied(begun(tmp_path_factory), tmp_path, **changes))
+            with site.sessions.begin() as session:
+                # that night is as if it had never been; most tests need not fit again
+                session.execute(delete(NightlyRun))
+            return site
 
-    yield make
-    for engine in engines:
-        engine.dispose()
+        yield make
 
 
 def night_of(site: NightSite, number: int = 0) -> NightlyRun:
@@ -132,23 +107,6 @@ def test_better_data_lead_to_a_promotion_and_everything_is_on_record(make_site: 
     assert (after.state, night_of(site, 1).new_labels) == (NightState.EVALUATED, 0)
 
 
-def test_row_33_poisoned_labels_do_not(make_site: Make) -> None:
-    site = make_site()
-    with site.sessions.begin() as session:
-        # everything was said the wrong way round, but for what is judged by
-        session.connection().exec_driver_sql("DROP TRIGGER label_no_update")
-        session.connection().exec_driver_sql(
-            "UPDATE label SET label = CASE label WHEN 'NORMAL' THEN 'PNEUMONIA' ELSE 'NORMAL' END "
-            "WHERE labelled_image_id > 120 AND labelled_image_id <= 120 + 660"
-        )
-    ending = site.run(1)
-    assert ending is not None
-    assert ending.state in {NightState.KEPT, NightState.FAILED}, ending.reason
-    assert serves(site) == "first"
-    assert ending.reason
-    assert report(site, 1)["state"] == ending.state
-
-
 def test_row_33_answers_that_are_no_numbers_are_refused(make_site: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     site = make_site()
     asked_all = nights.ask_all
@@ -196,7 +154,7 @@ def test_row_33_a_test_set_that_an_ancestor_was_fitted_on_is_refused(make_site: 
 def test_row_33_without_a_frozen_test_set_nothing_is_trained(make_site: Make) -> None:
     site = make_site()
     with site.sessions.begin() as session:
-        for table in ("test_set_image", "test_set"):
+        for table in ("snapshot", "test_set_image", "test_set"):
             session.connection().exec_driver_sql(f"DROP TRIGGER {table}_no_delete")
             session.connection().exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608
     ending = site.run(0)
@@ -262,14 +220,15 @@ def test_a_fit_that_takes_longer_than_the_night_goes_on_the_next_one(make_site: 
 
 def test_one_that_is_told_to_stop_stops_and_goes_on_when_started_again(make_site: Make) -> None:
     site = make_site()
-    ending = site.run(1, stopping=lambda: night_of(site, 1).step is NightStep.TRAIN)
+    ending = site.run(0, stopping=lambda: True)
     assert ending is not None
     assert ending.state is NightState.RUNNING
-    assert night_of(site, 1).attempts == 0
-    again = site.run(1)
+    assert "goes on from here" in ending.reason
+    assert night_of(site).attempts == 0
+    again = site.run(0)
     assert again is not None
     assert again.state is NightState.PROMOTED, again.reason
-    assert night_of(site, 1).attempts == 1
+    assert night_of(site).attempts == 1
 
 
 def test_a_challenger_stays_in_the_shadow_until_its_days_are_over(make_site: Make) -> None:
@@ -394,20 +353,15 @@ def test_what_the_gate_would_have_promoted_is_still_new_when_something_else_stoo
         assert runs.last_learnt(session, FIRST + timedelta(days=1)) is None
 
 
-def test_an_abandoned_night_is_ended_by_the_next_and_its_fit_gone_on_with(make_site: Make) -> None:
-    site = make_site()
-    night = FIRST + timedelta(days=1)
-    left = site.settings.bundles / f"nightly-{night}.partial"
-    site.run(1, clock=UntilAnEpoch(datetime(2027, 3, 2, 2, tzinfo=UTC), kept=left))
-    # as a power cut leaves it, whose end was after the hours of that night
-    with site.sessions.begin() as session:
-        session.connection().exec_driver_sql(
-            "UPDATE nightly_run SET state = 'RUNNING', finished_at = NULL, reason = NULL, "
-            "lease_until = '2020-01-01 00:00:00.000000'"
-        )
-    after = site.run(2)
-    assert after is not None
-    assert after.state is NightState.PROMOTED, after.reason
-    ended = night_of(site, 1)
-    assert (ended.state, "broken off" in (ended.reason or "")) == (NightState.CONTINUES, True)
-    assert "goes on" in (night_of(site, 2).plan or "")
+def test_an_abandoned_night_is_ended_by_the_next_and_its_fit_gone_on_with(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    # as a power cut leaves it whose end was after the hours of that night
+    with copied(begun(tmp_path_factory), tmp_path) as site:
+        after = site.run(1)
+        assert after is not None
+        assert after.state is NightState.PROMOTED, after.reason
+        ended = night_of(site)
+        assert (ended.state, "broken off" in (ended.reason or "")) == (NightState.CONTINUES, True)
+        assert "goes on" in (night_of(site, 1).plan or "")
+        assert night_of(site, 1).work == FIRST.isoformat()

@@ -137,7 +137,7 @@ def hospital(make_settings: Callable[..., Settings], tmp_path: Path) -> Iterator
     engine.dispose()
 
 
-def test_a_fortnight(hospital: Hospital) -> None:
+def test_row_33_a_fortnight(hospital: Hospital) -> None:
     first = hospital.champion()
 
     # 1: too few labels, so the champion is examined again and nothing is trained
