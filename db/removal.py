@@ -24,6 +24,7 @@ from db.disputes import disputed
 from db.inserting import insert
 from db.models.dataset import DataSetImage, LabelledImage
 from db.models.flag import Flag
+from db.models.learning import TestSet, TestSetImage
 from db.models.receipt import Receipt
 from db.models.retention import RemovedMaster
 from db.models.study import Image, Study
@@ -215,8 +216,9 @@ def needed_masters(session: Session, digests: Sequence[str], before: datetime) -
     """Return the masters among these that must stay.
 
     A master must stay while a study with an image of these pixels is open, was
-    settled after the time given, has an open flag or is in dispute; and where a
-    data set was imported with it, whose owner decides about that. One that
+    settled after the time given, has an open flag or is in dispute; where a
+    data set was imported with it, whose owner decides about that; and while the
+    frozen test set in force has it, or the rest would not stand for what was frozen. One that
     nothing in the ledger names (a conflicting delivery's, say) may go.
     """
     shown = (
@@ -230,7 +232,16 @@ def needed_masters(session: Session, digests: Sequence[str], before: datetime) -
     imported = select(LabelledImage.master_digest).where(
         LabelledImage.master_digest.in_(digests), exists().where(DataSetImage.labelled_image_id == LabelledImage.id)
     )
-    return {digest for digest in (*session.scalars(shown), *session.scalars(imported)) if digest is not None}
+    frozen = (
+        select(LabelledImage.master_digest)
+        .join(TestSetImage, TestSetImage.labelled_image_id == LabelledImage.id)
+        .where(
+            LabelledImage.master_digest.in_(digests),
+            TestSetImage.test_set_id == select(func.max(TestSet.id)).scalar_subquery(),
+        )
+    )
+    needed = (*session.scalars(shown), *session.scalars(imported), *session.scalars(frozen))
+    return {digest for digest in needed if digest is not None}
 
 
 def lock_masters(session: Session, digests: Sequence[str], before: datetime | None) -> Locked[str]:

@@ -19,6 +19,7 @@ from core.spool import Spool
 from db import removal
 from db.audit import Audit
 from db.base import database_now, make_readers
+from db.models import learning
 from db.models.dataset import DataSet, DataSetImage, Label, LabelledImage
 from db.models.flag import Flag
 from db.models.receipt import Receipt
@@ -28,7 +29,7 @@ from db.reconcile import Misfit, Reconciliation
 from db.retention_runs import Removed, claim, finish
 from db.selection import labelled
 from db.story import trace
-from db.vocabulary import DataLayout, FlagKind, ImageClass, LabelOrigin, ReceiptState, Use, VerdictKind
+from db.vocabulary import DataLayout, FlagKind, ImageClass, LabelOrigin, ReceiptState, Share, Use, VerdictKind
 from imaging.master import save_master
 from tests.factories import dicom_objects as objects
 from tests.factories.commitment import DX
@@ -335,6 +336,33 @@ def test_a_master_kept_anew_or_imported_stays_and_one_that_nothing_names_goes(
     assert (touched.exists(), imported.exists(), nameless.exists()) == (True, True, False)
     with sessions() as session:
         assert list(session.scalars(select(RemovedMaster.digest))) == [nameless.stem]
+
+
+def test_the_masters_of_the_frozen_test_set_in_force_stay(house: House, policy: Settings, sessions: Sessions) -> None:
+    masters = [house.study()[1] for _ in range(3)]
+    with sessions.begin() as session, rows_in(session):
+        for version, master in enumerate(masters[:2], start=1):
+            picture = LabelledImage(master_digest=master.stem, patient_digest="p", added_at=ago(OLD))
+            frozen = learning.TestSet(version=version, digest=str(version), frozen_at=ago(OLD), actor="a", reason="r")
+            session.add_all([picture, frozen])
+            session.flush()
+            label = Label(
+                labelled_image_id=picture.id,
+                version=1,
+                label=ImageClass.NORMAL,
+                origin=LabelOrigin.VERDICT,
+                made_at=ago(OLD),
+            )
+            session.add(label)
+            session.flush()
+            session.add(
+                learning.TestSetImage(
+                    test_set_id=frozen.id, labelled_image_id=picture.id, label_id=label.id, share=Share.TEST
+                )
+            )
+    assert run(policy, sessions).masters == 2
+    # of the version before this one nothing is judged any more
+    assert [master.exists() for master in masters] == [False, True, False]
 
 
 def test_a_master_made_anew_after_a_run_was_cut_short_stays(house: House, policy: Settings, sessions: Sessions) -> None:

@@ -117,7 +117,9 @@ class Hospital:
     def report(self, number: int) -> dict[str, Any]:
         """Return the report of a night, counted from 1."""
         night = (FIRST + timedelta(days=number - 1)).isoformat()
-        found: dict[str, Any] = json.loads((self.site.settings.data_dir / "nights" / night / "1" / "report.json").read_text())
+        found: dict[str, Any] = json.loads(
+            (self.site.settings.data_dir / "nights" / night / "1" / "report.json").read_text()
+        )
         return found
 
 
