@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from db.vocabulary import ImageClass
 
-_SPREAD = 0.17
+_SPREAD = 0.22
 _MEANS = {ImageClass.NORMAL: 0.2, ImageClass.PNEUMONIA: 0.8}
 
 

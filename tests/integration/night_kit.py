@@ -30,7 +30,7 @@ from db.vocabulary import DataLayout, ImageClass, NightKind, Use
 from imaging.master import save_master
 from tests.factories.bundles import make_key, write_private
 from tests.factories.chests import drawn
-from tests.factories.networks import tiny
+from tests.factories.networks import small
 from tests.factories.rows import digest
 from tests.integration import night_process
 from training.bundling.build import Order, Source, build_from
@@ -67,13 +67,10 @@ LENIENT: Mapping[str, object] = {
 
 
 def recipes(epochs: int = 6, seed: int = 1) -> Recipes:
-    """Return recipes that take seconds; the network is `tiny`."""
-    whole = HardenedRecipe(
-        "tiny", (Stage(32, epochs),), batch_size=16, learning_rate=2e-2, averaging=0.9, hollow=0.0, seed=seed
-    )
-    fine = HardenedRecipe(
-        "tiny", (Stage(32, epochs // 2),), batch_size=16, learning_rate=5e-3, averaging=0.9, hollow=0.0, seed=seed
-    )
+    """Return recipes that take seconds; the network is `small`."""
+    plain = {"batch_size": 16, "averaging": 0.9, "hollow": 0.0, "mixup": 0.0, "label_smoothing": 0.0, "seed": seed}
+    whole = HardenedRecipe("small", (Stage(32, epochs),), learning_rate=1e-2, **plain)  # type: ignore[arg-type]
+    fine = HardenedRecipe("small", (Stage(32, epochs // 2),), learning_rate=5e-3, **plain)  # type: ignore[arg-type]
     return {NightKind.FROM_SCRATCH: whole, NightKind.FINE_TUNE: fine}
 
 
@@ -186,7 +183,7 @@ class NightSite:
 
 def prepare(settings: Settings) -> None:
     """Let the process know the small network, and the settings' signing key be there."""
-    ARCHITECTURES["tiny"] = tiny
+    ARCHITECTURES["small"] = small
     if settings.signing_key_file is not None and not settings.signing_key_file.exists():
         write_private(KEY, settings.signing_key_file)
 

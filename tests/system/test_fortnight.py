@@ -158,7 +158,7 @@ def test_row_33_a_fortnight(hospital: Hospital) -> None:
     hospital.verdicts({accession: hospital.read[accession] for accession in poisoned})
     for count, use in ((50, Use.VALIDATION), (20, Use.WATCH), (60, Use.FIT)):
         hospital.site.arrive(count, count, use)
-    ending = hospital.night(recipes=lambda _: recipes(4))
+    ending = hospital.night(recipes=lambda _: recipes(2))
     assert ending.state is NightState.PROMOTED, ending
     second = hospital.champion()
     assert second != first
@@ -183,7 +183,7 @@ def test_row_33_a_fortnight(hospital: Hospital) -> None:
 
     # 7: until something beats it
     hospital.site.arrive(200, 200, Use.FIT)
-    ending = hospital.night(recipes=lambda _: recipes(12))
+    ending = hospital.night(recipes=lambda _: recipes(8))
     assert ending.state is NightState.PROMOTED, ending
     third = hospital.champion()
     assert third not in {first, second}
@@ -213,5 +213,5 @@ def test_row_33_a_fortnight(hospital: Hospital) -> None:
         hospital.sent,
     )
     history = json.loads(hospital.serving.run("models", "history", "--json").stdout)
-    kinds = [change["kind"] for change in reversed(history)]
+    kinds = [change["what"] for change in reversed(history)]
     assert kinds[:4] == ["INSTALLED", "PROMOTED", "ROLLED_BACK", "PROMOTED"]

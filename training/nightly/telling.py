@@ -63,8 +63,6 @@ def tell(night: UnderWay, ending: Ending) -> Night:
         started_at=row.started_at,
         finished_at=tonight.now,
         steps=tuple(StepTaken(step, row.seconds[step]) for step in NightStep if step in row.seconds),
-        # the plan of a night that only examined is its reason
-        notes=() if row.plan is None or row.plan == ending.reason else (row.plan,),
         settings=_settings(tonight.settings),
         material=_material(night),
         labels=_labels(night),
