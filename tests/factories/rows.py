@@ -25,9 +25,11 @@ from db.models.receipt import Receipt
 from db.models.study import Image, Study, StudyRevision
 from db.models.verdict import Verdict
 from db.receipts import NewReceipt
+from db.registry import promote
 from db.studies import create_study, lock_study
 from db.vocabulary import (
     FLAG_PRIORITY,
+    ChangeKind,
     FlagKind,
     ModelOrigin,
     Outcome,
@@ -62,6 +64,13 @@ def named_study(session: Session, study_uid: str, received_at: datetime) -> Stud
     """The study that a delivery names, made if need be and locked."""
     create_study(session, study_uid=study_uid, received_at=received_at)
     return lock_study(session, select(Study.id).where(Study.study_uid == study_uid).scalar_subquery())
+
+
+def promoted(session: Session, model_version_id: int, expected_token: int) -> int:
+    """Make a model champion as a person does; returns the new token."""
+    return promote(
+        session, model_version_id, expected_token, kind=ChangeKind.PROMOTED, actor="test", reason="it is a test"
+    )
 
 
 def digest(text: object) -> str:

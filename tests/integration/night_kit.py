@@ -57,7 +57,7 @@ LENIENT: Mapping[str, object] = {
     "gate_slope_low": 0.01,
     "gate_slope_high": 10.0,
     "gate_subgroup_images": 1000,
-    "gate_alpha_a_year": 0.5,
+    "gate_alpha_a_year": 0.01,
     "gate_exams_a_year": 13,
     "gate_resamples": 300,
     "nightly_sensitivity": 0.5,

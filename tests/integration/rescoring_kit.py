@@ -17,7 +17,6 @@ from db.models.prediction import Prediction
 from db.models.rescoring import Rescoring
 from db.models.study import Image, Study, StudyRevision
 from db.queries import ResultRow, flagged_count, results
-from db.registry import promote
 from db.rescoring import queue
 from db.vocabulary import FlagKind, Outcome
 from imaging.master import save_master
@@ -29,6 +28,7 @@ from tests.factories.rows import (
     StudyFactory,
     StudyRevisionFactory,
     ago,
+    promoted,
     rows_in,
 )
 from tests.integration.worker_kit import SPEC, HandClock, Predict, StubRuntime, always, install_model, make_serving
@@ -93,7 +93,7 @@ class Again:
     def promoted(self) -> int:
         """Make the successor champion and queue; return how many images wait."""
         with self.sessions.begin() as session:
-            promote(session, self.champion, 1)
+            promoted(session, self.champion, 1)
             return queue(session, self.champion, 30)
 
     def run(self) -> int:

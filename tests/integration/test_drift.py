@@ -14,9 +14,9 @@ from core.settings import Settings
 from db import drift as ledger
 from db.base import make_readers, make_sessions
 from db.models.prediction import Prediction
-from db.registry import install_champion_if_none, promote
+from db.registry import install_champion_if_none
 from imaging.master import FULL_SCALE, master_path, save_master
-from tests.factories.rows import ModelVersionFactory, rows_in
+from tests.factories.rows import ModelVersionFactory, promoted, rows_in
 from tests.factories.service import Service, serve
 from training.nightly.drift.look import look
 from training.nightly.drift.reference import BadReference, ensure_reference, replace_reference
@@ -99,7 +99,7 @@ def test_readers_who_agree_less_are_told(site: Site) -> None:
 def test_answers_of_another_model_are_not_compared(site: Site) -> None:
     site.serve()
     with site.sessions.begin() as session:
-        promote(session, site.other, 1)
+        promoted(session, site.other, 1)
         # the new champion looked again at some of the last weeks: those nobody had read
         again = session.scalars(select(Prediction).where(Prediction.id % 3 == 0)).all()
         for one in again:

@@ -16,12 +16,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.settings import Settings
 from db.models.rescoring import Rescoring
 from db.models.study import Image, Study, StudyRevision
-from db.registry import promote
 from db.report import status
 from db.rescoring import queue
 from db.vocabulary import FlagKind, Outcome, RescoringState, Unscored
 from imaging.master import load_master, master_path
-from tests.factories.rows import VerdictFactory, ago, rows_in
+from tests.factories.rows import VerdictFactory, ago, promoted, rows_in
 from tests.integration.rescoring_kit import Again, everything_shown
 from tests.integration.worker_kit import always
 from worker.rescoring.rescorer import Rescorer
@@ -135,10 +134,10 @@ def test_a_model_that_comes_back_says_nothing_twice(again: Again, engine: Engine
     again.settle()
     shown = everything_shown(engine)
     with again.sessions.begin() as session:
-        promote(session, again.former, 2)
+        promoted(session, again.former, 2)
         assert queue(session, again.former, 30) == 0
     with again.sessions.begin() as session:
-        promote(session, again.champion, 3)
+        promoted(session, again.champion, 3)
         assert queue(session, again.champion, 30) == 0
     assert again.run() == 0
     assert everything_shown(engine) == shown
@@ -196,7 +195,7 @@ def test_an_image_that_changes_meanwhile_is_looked_at_again(again: Again) -> Non
 @sqlite
 def test_a_model_that_is_replaced_meanwhile_says_nothing_more(again: Again, engine: Engine) -> None:
     studies = [again.judged(N) for _ in range(12)]
-    while_scoring(again, lambda session: promote(session, again.former, 2))
+    while_scoring(again, lambda session: promoted(session, again.former, 2))
     again.promoted()
     shown = everything_shown(engine)
     again.run()

@@ -18,12 +18,11 @@ from db.models.prediction import Prediction
 from db.models.rescoring import Rescoring
 from db.models.study import StudyRevision
 from db.queries import results
-from db.registry import promote
 from db.rescoring import queue
 from db.vocabulary import FlagKind, Outcome, ReceiptState, RescoringState
 from tests.factories import dicom_objects as objects
 from tests.factories.bundles import bare, make_bundle, make_key, starter, write_public
-from tests.factories.rows import ModelVersionFactory, ago, rows_in
+from tests.factories.rows import ModelVersionFactory, ago, promoted, rows_in
 from tests.integration.rescoring_kit import Again
 from tests.integration.worker_kit import bench, deliver
 from tests.integration.worker_process import wait_finished, working
@@ -88,7 +87,7 @@ def test_a_promotion_is_followed_by_a_second_look_with_the_new_bundle_while_the_
         wait_finished(database)
         wait_until(lambda: revisions(sessions) == [(1, Outcome.NOT_SUSPECTED)], 30, "the study settles")
         with sessions.begin() as session:
-            promote(session, new.id, 1)
+            promoted(session, new.id, 1)
             assert queue(session, new.id, 7) == 1
         wait_until(lambda: state(sessions) is RescoringState.DONE, 60, "the image is scored again")
         settled = [(1, Outcome.NOT_SUSPECTED), (2, Outcome.SUSPECTED)]
@@ -118,7 +117,7 @@ def test_kill_9_at_every_step_gives_one_second_look(
     study = again.judged(Outcome.NOT_SUSPECTED)
     with sessions.begin() as session, rows_in(session):
         new = bundle(settings, "3", EVERYTHING).id
-        promote(session, new, 1)
+        promoted(session, new, 1)
         assert queue(session, new, 7) == 1
     # "rescoring" is passed with everything written and nothing committed
     for failpoint in ("rescoring_claimed", "rescoring", "rescored"):

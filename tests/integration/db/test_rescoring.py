@@ -13,7 +13,7 @@ from db.claims import LeaseLost
 from db.models.model import Champion, ModelVersion
 from db.models.rescoring import Rescoring
 from db.models.study import Image, Study, StudyRevision
-from db.registry import install_champion_if_none, promote
+from db.registry import install_champion_if_none
 from db.rescoring import Again, claim, finish, queue, release, skip_superseded, waiting, why_not
 from db.vocabulary import Outcome, RescoringState, Unscored, VerdictKind
 from tests.factories.rows import (
@@ -25,6 +25,7 @@ from tests.factories.rows import (
     VerdictFactory,
     ago,
     digest,
+    promoted,
     rows_in,
 )
 
@@ -216,7 +217,7 @@ def test_a_model_that_is_no_longer_champion_scores_nothing_and_its_images_are_sk
     former, champion = filled(sessions)
     held = take(sessions, champion, 1)
     with sessions.begin() as session:
-        promote(session, former, 1)
+        promoted(session, former, 1)
     assert take(sessions, champion) == []
     assert take(sessions, former) == []
     with sessions.begin() as session:

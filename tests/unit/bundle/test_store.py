@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from bundle import store
 from bundle.errors import BundleRefused
 from bundle.manifest import CHECKS, LITERT, MANIFEST, MODEL_CARD, REQUIRED_FILES, SIGNATURE, WEIGHTS
 from bundle.signing import sign
@@ -162,3 +164,24 @@ def test_a_band_that_only_begins_or_ends_at_the_threshold_is_refused(tmp_path: P
     band = {**manifest.uncertainty.model_dump(), side: manifest.operating_point.threshold}
     with pytest.raises(ValueError, match="does not lie around the threshold"):
         make_bundle(tmp_path / "bundle", uncertainty=band)
+
+
+def test_a_writer_whose_folder_was_removed_meanwhile_leaves_no_half_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove(name: str) -> None:
+        if name == "bundle.half_written":
+            (staging,) = tmp_path.glob(".new.*.tmp")
+            shutil.rmtree(staging)
+
+    monkeypatch.setattr(store.failpoints, "reach", remove)
+    with pytest.raises(BundleRefused, match="was removed while it was written"):
+        make_bundle(tmp_path / "new", make_key())
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_another_writer_is_at_is_left_alone(tmp_path: Path) -> None:
+    others = tmp_path / ".new.0123abcd.tmp"
+    others.mkdir()
+    make_bundle(tmp_path / "new", make_key())
+    assert others.exists()

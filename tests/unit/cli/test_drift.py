@@ -70,6 +70,10 @@ def test_strong_drift_is_exit_code_1_and_a_new_reference_ends_it(
 def test_days_that_cannot_be_a_reference_are_refused_with_the_reason(lungwatch: Lungwatch) -> None:
     days = ("--first", "2026-01-02", "--last", "2026-01-01")
     said = lungwatch("drift", "reference", *days, "--reason", "because")
-    assert said.code == 1
-    assert "ends no earlier than it begins" in said.err
+    assert said.code == 2
+    assert "--first must not be after" in said.err
     assert lungwatch("drift", "reference", *days).code == 2
+    good = ("--first", "2026-01-01", "--last", "2026-01-02")
+    for empty in ("", " "):
+        nothing = lungwatch("drift", "reference", *good, "--reason", empty)
+        assert (nothing.code, "--reason is no printable text" in nothing.err) == (2, True)
