@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, case, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import LungwatchError
 from db.base import database_now
 from db.inserting import insert
 from db.models.learning import NightlyRun
+from db.models.model import ChampionChange
 from db.vocabulary import NightState, NightStep
 
 # what the gate says of a challenger that it lets through
@@ -186,8 +187,9 @@ def give_back(session: Session, held: Held, *, counted: bool) -> None:
 def end_abandoned(session: Session, before: date) -> int:
     """End the nights before one that nobody is at any more, and return how many.
 
-    One that was fitting goes on the next night, the others have failed.
+    One that changed the champion has promoted, one that was fitting goes on the next night, the others have failed.
     """
+    swapped = exists().where(ChampionChange.nightly_run_id == NightlyRun.id)
     fitting = and_(NightlyRun.work.is_not(None), NightlyRun.challenger_id.is_(None))
     ended = session.execute(
         update(NightlyRun)
@@ -197,7 +199,11 @@ def end_abandoned(session: Session, before: date) -> int:
             NightlyRun.lease_until < database_now(),
         )
         .values(
-            state=case((fitting, NightState.CONTINUES.value), else_=NightState.FAILED.value),
+            state=case(
+                (swapped, NightState.PROMOTED.value),
+                (fitting, NightState.CONTINUES.value),
+                else_=NightState.FAILED.value,
+            ),
             reason="it was broken off, and its hours were over before it was started again",
             progress=None,
             finished_at=database_now(),

@@ -81,20 +81,33 @@ def test_a_holder_past_its_lease_decides_nothing_but_may_take_it_up_again_where_
 
 def test_what_nobody_is_at_any_more_is_ended_by_the_next_night(sessions: sessionmaker[Session]) -> None:
     fitting, other = claim(sessions), claim(sessions, night=NIGHT + timedelta(days=1))
+    swapped = claim(sessions, night=NIGHT - timedelta(days=1))
     assert fitting is not None
     assert other is not None
-    with sessions.begin() as session:
+    assert swapped is not None
+    with sessions.begin() as session, rows_in(session):
         runs.note(session, fitting, work="2027-03-01")
+        old, new = ModelVersionFactory(), ModelVersionFactory()
+        install_champion_if_none(session, old.id)
+        promote(
+            session,
+            new.id,
+            1,
+            kind=ChangeKind.PROMOTED,
+            actor="nightly",
+            reason="better",
+            nightly_run_id=swapped.run_id,
+        )
     with sessions.begin() as session:
         # somebody is at them
         assert runs.end_abandoned(session, NIGHT + timedelta(days=2)) == 0
     let_lapse(sessions)
     with sessions.begin() as session:
-        assert runs.end_abandoned(session, NIGHT) == 0
-        assert runs.end_abandoned(session, NIGHT + timedelta(days=2)) == 2
+        assert runs.end_abandoned(session, NIGHT - timedelta(days=1)) == 0
+        assert runs.end_abandoned(session, NIGHT + timedelta(days=2)) == 3
     with sessions.begin() as session:
         states = [row.state for row in runs.newest(session, 5)]
-    assert states == [NightState.FAILED, NightState.CONTINUES]
+    assert states == [NightState.FAILED, NightState.CONTINUES, NightState.PROMOTED]
 
 
 def test_a_failed_night_is_claimed_again_only_where_somebody_asks_for_it(sessions: sessionmaker[Session]) -> None:
