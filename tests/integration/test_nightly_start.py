@@ -27,6 +27,7 @@ from tests.factories.bundles import make_key, write_private
 from tests.integration.night_kit import NightClock
 from tests.integration.worker_process import working
 from tests.waiting import wait_until
+from worker import nightly
 from worker.nightly import Nights
 
 
@@ -130,3 +131,23 @@ def test_by_hand_it_says_how_it_ended_and_sigterm_gives_it_back(
     assert json.loads(again.stdout)["state"] == "FAILED"
     (row,) = rows(sqlite_engine)
     assert row.attempts == 1
+
+
+def test_a_worker_that_is_stopped_asks_its_night_to_stop(
+    trainer: Callable[..., Settings], sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "said"
+    program = (
+        "import signal, sys; from pathlib import Path; "
+        f"signal.signal(signal.SIGTERM, lambda *_: (Path({str(said)!r}).write_text('stopping'), sys.exit(0))); "
+        f"Path({str(said)!r}).write_text('at it'); signal.pause()"
+    )
+    monkeypatch.setattr(nightly, "COMMAND", (sys.executable, "-c", program))
+    settings = trainer(nightly_hour=datetime.now().astimezone().hour, nightly_hours=12.0)
+    nights = Nights(settings, make_readers(sqlite_engine), SystemClock())
+    nights.stop()
+    assert nights.start_if_due()
+    wait_until(lambda: said.exists() and said.read_text() == "at it", 30, "it is at it")
+    nights.stop()
+    wait_until(lambda: not nights.running, 30, "it has ended")
+    assert said.read_text() == "stopping"
