@@ -214,6 +214,7 @@ def test_a_fit_that_takes_longer_than_the_night_goes_on_the_next_one(make_site: 
     assert after.state is NightState.PROMOTED, after.reason
     assert "goes on" in (night_of(site, 2).plan or "")
     assert night_of(site, 2).snapshot_id == night_of(site, 1).snapshot_id
+    assert f"fit began in the night of {night}" in (folder_of(site, 2) / "report.txt").read_text().replace("\n", " ")
     assert [epoch["number"] for epoch in report(site, 2)["epochs"]] == [1, 2, 3]
     assert not list(site.settings.bundles.glob("nightly-*.partial"))
 

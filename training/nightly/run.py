@@ -213,7 +213,7 @@ def _drift(night: UnderWay) -> Drift:
         today = night.tonight.now.date()
         ensure_reference(night.tonight.settings, night.tonight.sessions, today)
         found = look(night.tonight.settings, night.tonight.readers, today)
-        night.note(drift=found.model_dump(mode="json", exclude_none=True))
+        night.note(drift=found.to_data())
         return found
 
 
@@ -231,7 +231,7 @@ def _decide(night: UnderWay) -> Decision:
             former = runs.last_decided(session, night.tonight.night)
             decision = judge(night, session, former)
         failpoints.reach("nightly.judged")
-        night.note(decision=decision.model_dump(mode="json", exclude_none=True))
+        night.note(decision=decision.to_data())
     failpoints.reach("nightly.decided")
     return decision
 

@@ -62,6 +62,7 @@ def tell(night: UnderWay, ending: Ending) -> Night:
         reason=ending.reason,
         started_at=row.started_at,
         finished_at=tonight.now,
+        notes=_notes(night.tonight.night.isoformat(), row.work),
         steps=tuple(StepTaken(step, row.seconds[step]) for step in NightStep if step in row.seconds),
         settings=_settings(tonight.settings),
         material=_material(night),
@@ -74,6 +75,11 @@ def tell(night: UnderWay, ending: Ending) -> Night:
         epochs=_epochs(night, row.work),
         disagreements=tuple(_disagreements(night)),
     )
+
+
+def _notes(night: str, work: str | None) -> tuple[str, ...]:
+    """Say what the figures alone do not: that the challenger learnt from an earlier night's snapshot."""
+    return () if work in {None, night} else (f"The challenger's fit began in the night of {work}, from its snapshot.",)
 
 
 def _decision(stored: dict[str, Any] | None) -> Decision | None:

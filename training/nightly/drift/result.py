@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 from enum import StrEnum
-from typing import Final, Self
-
-from pydantic import BaseModel, ConfigDict
+from typing import Final
 
 from training.nightly.drift.rules import Rules
+from training.nightly.stored import Stored
 
 
 class Level(StrEnum):
@@ -101,11 +100,7 @@ OF_MODEL: Final = frozenset(
 OF_STUDIES: Final = frozenset({Name.FLAGGED, Name.CONFIRMED, Name.CLEARED, Name.CONFIRMED_BLIND, Name.CLEARED_BLIND})
 
 
-class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Period(_Stored):
+class Period(Stored):
     """Days by UTC, both included; `studies` first received in them, of which `looked_at` were looked at."""
 
     first: date
@@ -114,7 +109,7 @@ class Period(_Stored):
     looked_at: int
 
 
-class Measure(_Stored):
+class Measure(Stored):
     """What one measure found.
 
     Attributes
@@ -155,7 +150,7 @@ class Measure(_Stored):
     recent_shares: tuple[float, ...] = ()
 
 
-class Drift(_Stored):
+class Drift(Stored):
     """One look for drift, with everything needed to read it later.
 
     Attributes
@@ -185,18 +180,3 @@ class Drift(_Stored):
     def of(self, level: Level) -> tuple[Measure, ...]:
         """Return the measures that came out so."""
         return tuple(measure for measure in self.measures if measure.level is level)
-
-    def to_json(self) -> str:
-        """Return the look as JSON; what a measure does not have is left out."""
-        return self.model_dump_json(indent=1, exclude_none=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote.
-
-        Raises
-        ------
-        pydantic.ValidationError
-            If it is no look for drift.
-        """
-        return cls.model_validate_json(text)

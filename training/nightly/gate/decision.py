@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from datetime import date
 from enum import StrEnum
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict
 
 from training.nightly.gate.redrawn import Figure
 from training.nightly.gate.rules import Rules
 from training.nightly.gate.spending import Spending
+from training.nightly.stored import Stored
 
 
 class Verdict(StrEnum):
@@ -55,11 +53,7 @@ class Against(StrEnum):
     ANCHOR = "anchor"
 
 
-class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Finding(_Stored):
+class Finding(Stored):
     """What one rule found.
 
     Attributes
@@ -95,7 +89,7 @@ class Finding(_Stored):
     wanted: int | None = None
 
 
-class Decision(_Stored):
+class Decision(Stored):
     """One night's decision, with everything needed to read it later.
 
     Attributes
@@ -136,18 +130,3 @@ class Decision(_Stored):
     def of(self, standing: Standing) -> tuple[Finding, ...]:
         """Return the findings that came out so."""
         return tuple(finding for finding in self.findings if finding.standing is standing)
-
-    def to_json(self) -> str:
-        """Return the decision as JSON; what a finding does not have is left out."""
-        return self.model_dump_json(indent=1, exclude_none=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote.
-
-        Raises
-        ------
-        pydantic.ValidationError
-            If it is no decision.
-        """
-        return cls.model_validate_json(text)
