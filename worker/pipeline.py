@@ -210,7 +210,9 @@ class Journey:
             yield
         except (OperationalError, InterfaceError):
             raise
-        except TransientFailure:
+        except TransientFailure as error:
+            # its text names no instance: it is ours
+            log.info("put_off", receipt_id=read.claim.receipt_id, why=str(error))
             self._put_off(read.claim)
         except Exception as error:  # noqa: BLE001 - the edge of one image; its neighbours go on
             log.error("image_failed", receipt_id=read.claim.receipt_id, **safe_error(error))  # noqa: TRY400

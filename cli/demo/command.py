@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from cli.demo import report, sheet
 from cli.demo.account import accounts, surplus
+from cli.demo.ending import Ending
 from cli.demo.own_data import find, own_sendings
 from cli.demo.sending import Sending
 from cli.demo.server import Server, reconcile, served
@@ -57,17 +57,16 @@ def demo(
     Leaves with 0 if every instance was acknowledged and disposed of as expected, else with 1 and says which was not.
     """
     started = time.monotonic()
-    # ended from outside, as by `timeout` or a closed terminal, it must not leave a server behind
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
     sources = find(data, limit) if data else None
-    with _scratch(keep=keep) as scratch:
+    ending = Ending()
+    # ended from outside, as by `timeout` or a closed terminal, it must not leave a server behind
+    with ending.heeded(), _scratch(keep=keep) as scratch:
         files = scratch / "sent"
         files.mkdir()
         total = len(sources) if sources else len(SCENARIOS)
         prepared = nullcontext(own_sendings(sources, files, seed)) if sources else phantom_sendings(files, seed)
         with prepared as sendings:
-            summary = _run(scratch, sendings, total, started)
+            summary = _run(scratch, ending, sendings, total, started)
         title = f"lungwatch demo: {total} {'files' if sources else 'phantom studies, which show nobody'}"
         sheet.save(sheet.draw(summary.accounts, scratch / "data" / "masters", title), out)
         if json:
@@ -80,8 +79,8 @@ def demo(
     raise typer.Exit(ExitCode.FINE if summary.clean else ExitCode.FINDING)
 
 
-def _run(scratch: Path, sendings: Iterable[Sending], total: int, started: float) -> report.Summary:
-    with served(scratch) as server, _readers(server) as sessions:
+def _run(scratch: Path, ending: Ending, sendings: Iterable[Sending], total: int, started: float) -> report.Summary:
+    with served(scratch, ending) as server, _readers(server) as sessions:
         ready = time.monotonic()
         watch = Watch(server, sessions, total, _PATIENCE, notes())
         sent = watch.run(sendings)

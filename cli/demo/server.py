@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cli.demo.ending import Ending
 from core.errors import LungwatchError
 
 HOST: Final = "127.0.0.1"
@@ -47,9 +48,11 @@ class Server:
     port: int
     ae_title: str
     process: subprocess.Popen[bytes]
+    ending: Ending
 
     def check_alive(self) -> None:
-        """Raise `ServeFailed` if it ended."""
+        """Raise `ServeFailed` if it ended, `KeyboardInterrupt` if the demo was."""
+        self.ending.check()
         code = self.process.poll()
         if code is not None:
             raise ServeFailed(f"lungwatch serve ended by itself with exit code {code}; {_last_words(self.log)}")
@@ -92,7 +95,7 @@ def environment(data: Path) -> dict[str, str]:
 
 
 @contextmanager
-def served(scratch: Path) -> Iterator[Server]:
+def served(scratch: Path, ending: Ending) -> Iterator[Server]:
     """Run `serve` below the scratch folder until the block is left.
 
     Raises
@@ -114,7 +117,7 @@ def served(scratch: Path) -> Iterator[Server]:
             start_new_session=True,
         )
     try:
-        yield _listening(process, data, log)
+        yield _listening(process, data, log, ending)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -125,14 +128,15 @@ def served(scratch: Path) -> Iterator[Server]:
         process.wait()
 
 
-def _listening(process: subprocess.Popen[bytes], data: Path, log: Path) -> Server:
+def _listening(process: subprocess.Popen[bytes], data: Path, log: Path, ending: Ending) -> Server:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
+        ending.check()
         if process.poll() is not None:
             raise ServeFailed(f"lungwatch serve did not start (exit code {process.returncode}); {_last_words(log)}")
         try:
             listener = json.loads((data / STATE).read_bytes())["listener"]
-            return Server(data, log, int(listener["port"]), str(listener["ae_title"]), process)
+            return Server(data, log, int(listener["port"]), str(listener["ae_title"]), process, ending)
         except (OSError, ValueError, KeyError):  # not there yet, or not whole
             time.sleep(0.05)
     raise ServeFailed(f"lungwatch serve does not listen after {_START_SECONDS:g} s; {_last_words(log)}")

@@ -52,6 +52,8 @@ class Watch:
         ------
         ServeFailed
             If `serve` ends.
+        KeyboardInterrupt
+            If somebody ended the demo.
         """
         columns = (TextColumn("{task.description:<12}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
         with Bars(*columns, console=self.console, transient=not self.console.is_terminal) as bars:
@@ -66,6 +68,7 @@ class Watch:
                 return seen
 
             for one in sendings:
+                self.server.check_alive()
                 if one.again:
                     # a PACS sends again later; what "first" means would be a race otherwise
                     self._wait(show, lambda seen: seen.disposed >= self._acknowledged())

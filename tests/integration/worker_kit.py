@@ -203,8 +203,11 @@ def deliver(
     spool = Spool(settings.data_dir.resolve(), listener)
     spool.new.mkdir(parents=True, exist_ok=True)
     spool.path(entry).write_bytes(data)
+    # as the listener does: deliveries of one instance are then read one after another
+    instance = None if isinstance(content, bytes) else content.SOPInstanceUID
+    received = NewReceipt(entry, listener, len(data), datetime.now(UTC), peer, sop_instance_uid=instance)
     with sessions.begin() as session:
-        register(session, [NewReceipt(entry, listener, len(data), datetime.now(UTC), peer)], settings.overdue_seconds)
+        register(session, [received], settings.overdue_seconds)
         return session.scalars(select(Receipt.id).where(Receipt.entry == entry.name)).one()
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from cli.demo.ending import Ending
 from cli.demo.server import ServeFailed, environment, served
 from cli.demo.studies import SCENARIOS
 from tests.factories import dicom_objects as factory
@@ -118,7 +121,7 @@ def test_a_wrong_command_line_starts_nothing(tmp_path: Path, arguments: list[str
 
 def test_a_server_that_does_not_start_is_explained_with_its_last_words(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where the data directory should be")
-    with pytest.raises(ServeFailed, match=r"did not start \(exit code 2\); its last words"), served(tmp_path):
+    with pytest.raises(ServeFailed, match=r"did not start \(exit code 2\); its last words"), served(tmp_path, Ending()):
         pass
 
 
@@ -129,3 +132,20 @@ def test_nothing_of_the_users_own_settings_reaches_the_demo(monkeypatch: pytest.
     assert "LUNGWATCH_DATABASE_URL" not in given
     assert given["LUNGWATCH_RUNTIME"] == "litert"
     assert given["LUNGWATCH_DATA_DIR"] == str(tmp_path)
+
+
+def _swallows() -> None:
+    """What Python does with an exception from a finalizer: say so on standard error, and go on."""
+    with suppress(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_an_interrupt_that_is_swallowed_still_ends_it(tmp_path: Path) -> None:
+    ending, before = Ending(), signal.getsignal(signal.SIGTERM)
+    with ending.heeded():
+        ending.check()
+        _swallows()
+        with pytest.raises(KeyboardInterrupt), served(tmp_path, ending):
+            pass
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert not (tmp_path / "data/serve.json").exists()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.orm import Session
 
 from core.settings import Settings
@@ -62,19 +62,14 @@ _STATEMENTS: Final = {
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A ledger with some thousand of each, from years ago to now, analysed; nothing here changes it."""
-    url = None
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_server").url
-        administration = create_engine(url, isolation_level="AUTOCOMMIT")
-        with administration.connect() as connection:
-            connection.exec_driver_sql("CREATE DATABASE plans")
-        administration.dispose()
-        url = make_url(url).set(database="plans").render_as_string(hide_password=False)
-    engine = make_engine(Settings(data_dir=tmp_path_factory.mktemp("plans"), database_url=url))
-    upgrade(engine)
-    _fill(engine)
-    yield engine
-    engine.dispose()
+    # under work stealing pytest may make a module's fixture more than once
+    database = request.getfixturevalue("postgres_server").database() if request.param == "postgresql" else nullcontext()
+    with database as url:
+        engine = make_engine(Settings(data_dir=tmp_path_factory.mktemp("plans"), database_url=url))
+        upgrade(engine)
+        _fill(engine)
+        yield engine
+        engine.dispose()
 
 
 def _fill(engine: Engine) -> None:

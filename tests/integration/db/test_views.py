@@ -400,7 +400,7 @@ def test_the_view_and_the_consensus_rule_agree_on_what_stands(session: Session) 
     expected = {}
     for _ in range(150):
         study = StudyFactory()
-        FlagFactory(study=study, raised_at=ago(1000))
+        FlagFactory(study=study, raised_at=BASE - timedelta(seconds=900))
         revision = StudyRevisionFactory(study=study)
         readings = []
         for _ in range(dice.randrange(5)):

@@ -27,7 +27,8 @@ def test_the_session_stands_back_only_where_it_is_its_own(leads: bool) -> None:
         start_new_session=leads,
         cwd=Path(__file__).resolve().parents[3],
     )
-    niceness, group = done.stdout.split(maxsplit=1)
+    # a session that the kernel keeps in no group of its own, as in a container's root, shows an empty line
+    niceness, _, group = done.stdout.partition(" ")
     assert int(niceness) >= 7
     if "nice" in group:
         assert ("nice 7" in group) == leads

@@ -1,17 +1,30 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 
 from core.errors import Misconfigured
 from core.settings import Settings
-from db.base import Base, Moment, Text, Words, database_now, database_url, make_engine, make_readers, make_sessions
+from db.base import (
+    Base,
+    Moment,
+    Text,
+    Words,
+    database_now,
+    database_url,
+    make_engine,
+    make_readers,
+    make_sessions,
+    sqlite_path,
+)
 from db.models.study import Study
 from db.vocabulary import Outcome
 
@@ -110,3 +123,26 @@ def test_on_sqlite_writers_wait_for_each_other_and_readers_do_not(settings: Sett
         other.close()
     engine.dispose()
     impatient.dispose()
+
+
+def _mode(engine: Engine) -> str:
+    with engine.connect() as connection:
+        return connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+
+
+def test_a_new_ledger_whose_mode_another_process_changes_is_waited_for(settings: Settings) -> None:
+    settings.data_dir.mkdir(parents=True)
+    first = sqlite3.connect(sqlite_path(settings), isolation_level=None, check_same_thread=False)
+    # as in the moment in which it turns to write-ahead logging: SQLite waits for nobody then
+    first.execute("CREATE TABLE other (number INTEGER)")
+    first.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        sqlite3.connect(sqlite_path(settings), timeout=60).execute("PRAGMA journal_mode=WAL")
+    engine = make_engine(settings)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(_mode, engine)
+        assert not wait([waiting], 0.3).done
+        first.execute("COMMIT")
+        assert waiting.result(10) == "wal"
+    first.close()
+    engine.dispose()
