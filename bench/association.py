@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
 from bench import encoding
-from bench.encoding import Message, Sample
+from bench.encoding import EXPLICIT_LITTLE_ENDIAN, Message, Sample
 
 CALLED: Final = "LUNGWATCH"
 CALLING: Final = "BENCH"
@@ -127,16 +127,19 @@ class Association:
         If the connection fails.
     """
 
-    def __init__(self, target: Target, sop_class_uid: str) -> None:
+    def __init__(self, target: Target, sop_class_uid: str, transfer_syntax: str = EXPLICIT_LITTLE_ENDIAN) -> None:
         self.socket = connect(target)
         try:
-            self.maximum_length = self._establish(target, sop_class_uid)
+            self.maximum_length = self._establish(target, sop_class_uid, transfer_syntax)
         except BaseException:
             self.socket.close()
             raise
 
-    def _establish(self, target: Target, sop_class_uid: str) -> int:
-        self.socket.sendall(encoding.associate_request(sop_class_uid, called=target.called, calling=target.calling))
+    def _establish(self, target: Target, sop_class_uid: str, transfer_syntax: str) -> int:
+        request = encoding.associate_request(
+            sop_class_uid, called=target.called, calling=target.calling, transfer_syntaxes=(transfer_syntax,)
+        )
+        self.socket.sendall(request)
         kind, content = self.read()
         if kind != encoding.ASSOCIATE_AC:
             raise Refused(f"association answered by PDU type {kind}, {content[:4].hex()}")
