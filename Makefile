@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types imports unit originals bench-listener bench-worker bench-ledger bench-night fuzz soak conformance gate-simulation drift-simulation starter lock audit clean
+.PHONY: help setup demo test lint types imports unit originals bench-listener bench-worker bench-ledger bench-night fuzz soak soak-receiving soak-journey conformance gate-simulation drift-simulation starter lock audit clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -66,8 +66,13 @@ bench-ledger: setup ## the ledger with 10 million images in a PostgreSQL of its 
 fuzz: setup ## mutated sessions against the listener for 10 minutes; FUZZ="--minutes 30 --seed 5", FUZZ="--replay FILE"
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-soak: setup ## honest and hostile peers, kills and a restart for 10 minutes, every instance accounted for; SOAK="--minutes 60"
+soak: soak-receiving soak-journey ## both, ten minutes each; SOAK="--minutes 60"
+
+soak-receiving: setup ## honest and hostile peers, kills and a restart at the listener, every instance accounted for
 	$(BIN)/python -m bench.soak $(SOAK)
+
+soak-journey: setup ## all of it on PostgreSQL and Redis at half its highest rate, a process killed or stopped every 20 s
+	$(BIN)/python -m bench.soak_journey $(SOAK)
 
 conformance: setup ## bring docs/conformance.md up to date with the tables in the code
 	$(BIN)/python -m tests.tools.conformance

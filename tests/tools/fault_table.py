@@ -98,12 +98,20 @@ elsewhere. A finding names its seed and keeps its sessions: `make fuzz FUZZ="--s
 `FUZZ="--replay FILE"` plays them again, and a person may take lines out of that file. In the test run
 `LUNGWATCH_TEST_FUZZ_SEED` gives the seed.
 
-`make soak` runs listener and registrar for ten minutes under known peers (0.2 to 15 MB, up to eight associations, one
-in three over TLS), ten kinds of attack at once, a `kill -9` of an association process every minute and one restart by
-SIGTERM. A known peer that is cut off sends again. Each entry is compared with its name, with its receipt and with
-what was sent, then removed, so the disk does not fill. It ends with 1 unless all that was acknowledged, to anybody,
-was found byte for byte (SHA-256 of the data set), nothing else was, the sequences have no gap, no store failed but by
-our own kills, and the listener holds what it held at the beginning.
+`make soak-receiving` runs listener and registrar for ten minutes under known peers (0.2 to 15 MB, up to eight
+associations, one in three over TLS), ten kinds of attack at once, a `kill -9` of an association process every minute
+and one restart by SIGTERM. A known peer that is cut off sends again. Each entry is compared with its name, with its
+receipt and with what was sent, then removed, so the disk does not fill. It ends with 1 unless all that was
+acknowledged, to anybody, was found byte for byte (SHA-256 of the data set), nothing else was, the sequences have no
+gap, no store failed but by our own kills, and the listener holds what it held at the beginning.
+
+`make soak-journey` runs all of it as a hospital does: `lungwatch serve` with two workers, on PostgreSQL and Redis. A
+burst tells the highest rate; then known peers send computed radiographs in five transfer syntaxes at half of it for
+ten minutes, while every twenty seconds a process drawn at random (association processes, registrar, workers, their
+helpers, Redis, the supervisor itself) gets a `kill -9`, or is stopped for up to half a minute. What has no supervisor
+is started again as systemd would. It ends with 1 unless every acknowledged instance has one classified receipt and
+one prediction, nothing was quarantined or is pending, one picture has one score under one model, `lungwatch reconcile
+--digests` comes out even and `serve` stops in order. `make soak` runs both, `SOAK="--minutes 60"` for an hour each.
 
 ## Tests
 
