@@ -58,6 +58,8 @@ class Sent:
         Before its first byte, when the system had taken its last, when its response was complete.
     status : int or None
         (0000,0900); None if the connection failed, then `error` says how.
+    uid : str
+        SOP Instance UID it was sent under.
     """
 
     began: float
@@ -65,6 +67,7 @@ class Sent:
     answered: float
     status: int | None
     error: str | None = None
+    uid: str = ""
 
 
 class Link(Protocol):
@@ -127,16 +130,21 @@ class Association:
         If the connection fails.
     """
 
-    def __init__(self, target: Target, sop_class_uid: str) -> None:
+    def __init__(
+        self, target: Target, sop_class_uid: str, transfer_syntax: str = encoding.EXPLICIT_LITTLE_ENDIAN
+    ) -> None:
         self.socket = connect(target)
         try:
-            self.maximum_length = self._establish(target, sop_class_uid)
+            self.maximum_length = self._establish(target, sop_class_uid, transfer_syntax)
         except BaseException:
             self.socket.close()
             raise
 
-    def _establish(self, target: Target, sop_class_uid: str) -> int:
-        self.socket.sendall(encoding.associate_request(sop_class_uid, called=target.called, calling=target.calling))
+    def _establish(self, target: Target, sop_class_uid: str, transfer_syntax: str) -> int:
+        request = encoding.associate_request(
+            sop_class_uid, called=target.called, calling=target.calling, transfer_syntaxes=(transfer_syntax,)
+        )
+        self.socket.sendall(request)
         kind, content = self.read()
         if kind != encoding.ASSOCIATE_AC:
             raise Refused(f"association answered by PDU type {kind}, {content[:4].hex()}")
@@ -210,7 +218,7 @@ class RawLink:
 
 def open_link(target: Target, sample: Sample) -> Link:
     """Connect to a target of either kind."""
-    return RawLink(target) if target.raw else Association(target, sample.sop_class_uid)
+    return RawLink(target) if target.raw else Association(target, sample.sop_class_uid, sample.transfer_syntax)
 
 
 def store(link: Link, message: Message, head: bytearray, uid: str) -> Sent:
@@ -221,5 +229,5 @@ def store(link: Link, message: Message, head: bytearray, uid: str) -> Sent:
         handed = link.send(message, head)
         status = link.answer()
     except (OSError, Refused) as error:
-        return Sent(began, handed, time.monotonic(), None, f"{type(error).__name__}: {error}")
-    return Sent(began, handed, time.monotonic(), status)
+        return Sent(began, handed, time.monotonic(), None, f"{type(error).__name__}: {error}", uid)
+    return Sent(began, handed, time.monotonic(), status, uid=uid)

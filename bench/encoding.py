@@ -18,7 +18,7 @@ ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT 
 LARGEST_PDU: Final = 128 * 1024
 CONTEXT_ID: Final = 1
 VERIFICATION: Final = "1.2.840.10008.1.1"
-_EXPLICIT_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
+EXPLICIT_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
 _APPLICATION_CONTEXT: Final = b"1.2.840.10008.3.1.1.1"
 _CONTEXT_RESULT, _USER_INFORMATION, _MAXIMUM_LENGTH = 0x21, 0x50, 0x51
 _C_STORE_RQ: Final = 0x0001
@@ -43,11 +43,14 @@ class Sample:
         The instance UID is one of `new_uid`, so that any other fits in its place.
     data_set : bytes
         Encoded as explicit VR little endian, without file meta information.
+    transfer_syntax : str
+        Of its pixel data.
     """
 
     sop_class_uid: str
     sop_instance_uid: str
     data_set: bytes = field(repr=False)
+    transfer_syntax: str = EXPLICIT_LITTLE_ENDIAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def _item(kind: int, content: bytes) -> bytes:
 
 
 def associate_request(
-    sop_class_uid: str, *, called: str, calling: str, transfer_syntaxes: Sequence[str] = (_EXPLICIT_LITTLE_ENDIAN,)
+    sop_class_uid: str, *, called: str, calling: str, transfer_syntaxes: Sequence[str] = (EXPLICIT_LITTLE_ENDIAN,)
 ) -> bytes:
     """Return an A-ASSOCIATE-RQ with one presentation context, PS3.8 9.3.2."""
     syntaxes = b"".join(_item(0x40, syntax.encode()) for syntax in transfer_syntaxes)
