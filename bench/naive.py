@@ -1,9 +1,8 @@
 """The same journey written the obvious way: pynetdicom, Celery, pydicom, TensorFlow, SQLAlchemy.
 
-Each library is used as its own introduction shows it, and where those leave a
-choice, the faster one was taken: the model is loaded once a process, called
-directly instead of through ``predict``, and pydicom has its fastest plugins.
-Nothing is synced, checked, retried or limited.
+Each library is used as its own introduction shows it. The model is loaded once
+a process, pydicom has its plugins, and nothing is synced, checked, retried or
+limited.
 
 ``python -m bench.naive model``    writes the network with fresh weights
 ``python -m bench.naive receive``  stores what comes over DICOM and queues it
@@ -23,7 +22,7 @@ from celery import Celery
 from celery.signals import worker_process_init
 from PIL import Image
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
-from pynetdicom import ALL_TRANSFER_SYNTAXES, AE, AllStoragePresentationContexts, evt
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -80,7 +79,7 @@ def classify(path: str) -> None:
         grey = 1 - grey
     small = np.asarray(Image.fromarray(grey).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
     images = np.repeat(small[np.newaxis, :, :, np.newaxis], 3, axis=3)
-    probability = float(_Process.model(images, training=False)[0, 1])
+    probability = float(_Process.model.predict(images, verbose=0)[0, 1])
     with Session(_Process.engine) as session:
         session.add(Result(sop_instance_uid=str(dataset.SOPInstanceUID), probability=probability))
         session.commit()

@@ -30,6 +30,7 @@ from bench.decoding import WAYS, Decoding
 from bench.worker_decoding_report import Decodings, Trial, bars, markdown
 from imaging.phantom.radiograph import radiograph
 from imaging.phantom_objects import PhantomObject, Uids, build, to_bytes
+from worker.helpers import helper_environment
 
 _MARK: Final = "bench-worker"
 # what pydicom decodes with: its own RLE and uncompressed decoders need nothing
@@ -53,14 +54,15 @@ class Child:
     """A process that decodes one way."""
 
     def __init__(self, way: str, plugins: Path | None) -> None:
-        path = [str(plugins)] if way == "pydicom" and plugins is not None else []
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*path, str(Path.cwd())])}
+        path = [] if plugins is None else [str(plugins)]
+        theirs = {**os.environ, "PYTHONPATH": os.pathsep.join([*path, str(Path.cwd())])}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.decoding", way],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            # ours as a worker starts its helpers
+            env=theirs if way.startswith("pydicom") else helper_environment(),
         )
 
     def decode(self, path: Path) -> Decoding:
