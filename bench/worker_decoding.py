@@ -26,15 +26,15 @@ from pydicom import uid
 
 from bench import machine, report
 from bench.bars import Bar
-from bench.decoding import WAYS, Decoding
+from bench.decoding import ONLY, WAYS, Decoding
 from bench.worker_decoding_report import Decodings, Trial, bars, markdown
 from imaging.phantom.radiograph import radiograph
 from imaging.phantom_objects import PhantomObject, Uids, build, to_bytes
 from worker.helpers import helper_environment
 
 _MARK: Final = "bench-worker"
-# what pydicom decodes with: its own RLE and uncompressed decoders need nothing
-_PLUGINS: Final = ("pylibjpeg", "libjpeg", "openjpeg")
+# what pydicom decodes with, beside its own RLE and uncompressed decoders
+_PLUGINS: Final = ("pylibjpeg", "libjpeg", "openjpeg", "rle")
 SYNTAXES: Final = (
     uid.ExplicitVRLittleEndian,
     uid.RLELossless,
@@ -131,7 +131,8 @@ def measure(options: argparse.Namespace, folder: Path) -> Decodings:
             stack.callback(children[way].close)
         for repetition in range(-1, options.repetitions):
             for file in chance.sample(files, len(files)):
-                for way in chance.sample(list(WAYS), len(WAYS)):
+                ways = [way for way in WAYS if ONLY.get(way, file.syntax.keyword) == file.syntax.keyword]
+                for way in chance.sample(ways, len(ways)):
                     found = children[way].decode(file.path)
                     # the first round loads libraries and fills the page cache
                     if repetition >= 0:
