@@ -54,7 +54,7 @@ $(PLUGINS)/.installed: requirements/bench.txt | setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target $(PLUGINS) --requirement $<
 	@touch $@
 
-bench-worker: setup $(PLUGINS)/.installed ## our decoding beside pydicom's, each transfer syntax; four minutes on a quiet machine
+bench-worker: setup $(PLUGINS)/.installed ## decoding beside pydicom's, whole journeys beside the obvious way; a quarter of an hour; BENCH="--parts end-to-end --quick"
 	$(BIN)/python -m bench.worker --plugins $(PLUGINS) $(BENCH)
 
 bench-night: setup ## a fine-tuning night on the public collection beside a worker; half an hour to an hour on a quiet machine

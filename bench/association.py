@@ -58,6 +58,8 @@ class Sent:
         Before its first byte, when the system had taken its last, when its response was complete.
     status : int or None
         (0000,0900); None if the connection failed, then `error` says how.
+    uid : str
+        SOP Instance UID it was sent under.
     """
 
     began: float
@@ -65,6 +67,7 @@ class Sent:
     answered: float
     status: int | None
     error: str | None = None
+    uid: str = ""
 
 
 class Link(Protocol):
@@ -213,7 +216,7 @@ class RawLink:
 
 def open_link(target: Target, sample: Sample) -> Link:
     """Connect to a target of either kind."""
-    return RawLink(target) if target.raw else Association(target, sample.sop_class_uid)
+    return RawLink(target) if target.raw else Association(target, sample.sop_class_uid, sample.transfer_syntax)
 
 
 def store(link: Link, message: Message, head: bytearray, uid: str) -> Sent:
@@ -224,5 +227,5 @@ def store(link: Link, message: Message, head: bytearray, uid: str) -> Sent:
         handed = link.send(message, head)
         status = link.answer()
     except (OSError, Refused) as error:
-        return Sent(began, handed, time.monotonic(), None, f"{type(error).__name__}: {error}")
-    return Sent(began, handed, time.monotonic(), status)
+        return Sent(began, handed, time.monotonic(), None, f"{type(error).__name__}: {error}", uid)
+    return Sent(began, handed, time.monotonic(), status, uid=uid)

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -72,9 +73,15 @@ def ours_kept(path: Path) -> NDArray[np.float32]:
         return _SPEC.apply(load_master(Path(masters), reading.master.digest))
 
 
-def pydicoms(path: Path) -> NDArray[np.float32]:
-    """Decode as most programs do: pydicom, its lookup tables in floats at full size, a resize."""
+def pydicoms(path: Path, plugin: str = "") -> NDArray[np.float32]:
+    """Decode as most programs do: pydicom, its lookup tables in floats at full size, a resize.
+
+    RLE is decoded by pydicom itself, unless another plugin is asked for.
+    """
     dataset = pydicom.dcmread(path)
+    if dataset.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless:
+        plugin = plugin or "pydicom"
+    dataset.pixel_array_options(decoding_plugin=plugin)
     shown = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)
     low, high = shown.min(), shown.max()
     grey = ((shown - low) / (high - low)).astype(np.float32)
@@ -87,7 +94,10 @@ WAYS: Final[dict[str, Callable[[Path], NDArray[np.float32]]]] = {
     "lungwatch": ours,
     "lungwatch-kept": ours_kept,
     "pydicom": pydicoms,
+    "pydicom-rle": partial(pydicoms, plugin="pylibjpeg"),
 }
+# a way that is for some transfer syntaxes alone
+ONLY: Final = {"pydicom-rle": "RLELossless"}
 
 
 def measure(way: Callable[[Path], NDArray[np.float32]], path: Path) -> Decoding:

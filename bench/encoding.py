@@ -43,11 +43,14 @@ class Sample:
         The instance UID is one of `new_uid`, so that any other fits in its place.
     data_set : bytes
         Encoded as explicit VR little endian, without file meta information.
+    transfer_syntax : str
+        Of its pixel data.
     """
 
     sop_class_uid: str
     sop_instance_uid: str
     data_set: bytes = field(repr=False)
+    transfer_syntax: str = EXPLICIT_LITTLE_ENDIAN
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,16 +82,32 @@ class Load:
     plan : Plan
     seed : str
         Of the instance UIDs.
+    vary : callable, optional
+        Makes each image another one, in the message's head, which it may change in place.
+    pace : float, optional
+        Images a second in all; None is as fast as they are answered.
     """
 
-    def __init__(self, target: Target, sample: Sample, message: Message, plan: Plan, seed: str) -> None:
+    def __init__(
+        self,
+        target: Target,
+        sample: Sample,
+        message: Message,
+        plan: Plan,
+        seed: str,
+        *,
+        vary: Callable[[bytearray, random.Random], None] | None = None,
+        pace: float | None = None,
+    ) -> None:
         pipes = [_FORK.Pipe() for _ in plan.shares]
         self._pipes = [ours for ours, _ in pipes]
         self._theirs = [theirs for _, theirs in pipes]
         self._processes: list[ForkProcess] = []
         for number, (share, pipe) in enumerate(zip(plan.shares, self._theirs, strict=True)):
             others = [*self._pipes, *(theirs for theirs in self._theirs if theirs is not pipe)]
-            orders = _Orders(target, sample, message, share, plan.each, f"{seed}/{number}")
+            first = sum(plan.shares[:number])
+            paces = [] if pace is None else [_Pace(plan.associations / pace, (first + n) / pace) for n in range(share)]
+            orders = _Orders(target, sample, message, share, plan.each, f"{seed}/{number}", vary, paces)
             self._processes.append(_FORK.Process(target=_send, args=(pipe, others, orders), daemon=True))
 
     def __enter__(self) -> Self:
@@ -139,6 +155,14 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class _Pace:
+    """When an association sends: every so many seconds, the first time after some."""
+
+    every: float
+    first: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Orders:
     """What one sending process has to do: `each` images over each of `share` associations."""
 
@@ -148,6 +172,8 @@ class _Orders:
     share: int
     each: int
     seed: str
+    vary: Callable[[bytearray, random.Random], None] | None
+    paces: Sequence[_Pace]
 
 
 def _send(pipe: Connection, others: Sequence[Connection], orders: _Orders) -> None:
@@ -184,11 +210,17 @@ def _run(orders: _Orders, link: Link | str, number: int) -> list[Sent]:
     head = bytearray(orders.message.head)
     sent: list[Sent] = []
     failure: str | None = None
-    for _ in range(orders.each):
+    began = time.monotonic()
+    for image in range(orders.each):
+        if orders.paces:
+            pace = orders.paces[number]
+            time.sleep(max(0.0, began + pace.first + image * pace.every - time.monotonic()))
         if isinstance(link, str) or failure is not None:
             now = time.monotonic()
             sent.append(Sent(now, now, now, None, failure or str(link)))
         else:
+            if orders.vary is not None:
+                orders.vary(head, chance)
             sent.append(store(link, orders.message, head, encoding.new_uid(chance)))
             failure = sent[-1].error
     return sent

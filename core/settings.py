@@ -201,7 +201,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(120.0, description="How long a claim holds without renewal.", gt=0, le=_DAY)
     maximum_attempts: int = Field(3, description="Starts before an image is quarantined.", ge=1, le=10)
     idle_poll_seconds: float = Field(1.0, description="How often an idle worker looks without a bell.", gt=0, le=_HOUR)
-    helper_processes: int = Field(1, description="Decode processes a worker.", ge=1, le=64)
+    helper_processes: int = Field(2, description="Decode processes a worker.", ge=1, le=64)
     helper_seconds: float = Field(25.0, description="Wall time one image may take in a helper.", gt=0, le=_HOUR)
     helper_cpu_seconds: int = Field(60, description="Processor time a helper may use for one image.", ge=1, le=86_400)
     helper_memory_bytes: int = Field(

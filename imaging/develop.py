@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -33,8 +33,10 @@ class Developed:
     ----------
     master : ndarray of uint16, shape (rows, columns)
         Longest side at most 512; 0 black to 65535 white.
-    pixels_digest : str or None
-        See `imaging.reading.MasterReference`.
+    stored : ndarray of uint8, uint16 or int16
+        What was decoded.
+    rendering : Rendering
+        Of it.
     shorter_side : int
         Of the image, pixels.
     sampling : Sampling
@@ -42,9 +44,15 @@ class Developed:
     """
 
     master: NDArray[np.uint16]
-    pixels_digest: str | None
+    stored: NDArray[np.integer] = field(repr=False)
+    rendering: Rendering = field(repr=False)
     shorter_side: int
     sampling: Sampling
+
+    @property
+    def pixels_digest(self) -> str | None:
+        """See `imaging.reading.MasterReference`; made when it is asked for, because it takes as long as a filter."""
+        return pixels_digest(self.stored, self.rendering) if self.sampling.is_full else None
 
 
 def develop(
@@ -79,11 +87,9 @@ def develop(
             module, stored, sampling = next(found)
         with timed(seconds, "grayscale"):
             rendering = _rendering(stored, module, header.dataset, sampling)
-    with timed(seconds, "grayscale"):
-        digest = pixels_digest(stored, rendering) if sampling.is_full else None
     with timed(seconds, "master"):
         master = shrink(stored, rendering.apply, sampling, (module.rows, module.columns))
-    return Developed(master, digest, min(module.rows, module.columns), sampling)
+    return Developed(master, stored, rendering, min(module.rows, module.columns), sampling)
 
 
 def _rendering(

@@ -48,12 +48,13 @@ class Rendering:
 
     table: NDArray[np.uint16]
 
-    def apply(self, stored: NDArray[np.integer]) -> NDArray[np.uint16]:
-        """Render stored values; shape kept."""
-        grey = np.empty(stored.shape, np.uint16)
-        for start, words in _bands(stored, len(self.table)):
+    def apply(self, stored: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Render stored values: grey as whole numbers of float32, what sums and filters take; shape kept."""
+        table = self.table.astype(np.float32)
+        grey = np.empty(stored.shape, np.float32)
+        for start, words in _bands(stored, len(table)):
             # every word is below the table's length, so "clip" changes nothing but skips a check and a copy
-            np.take(self.table, words, out=grey[start : start + len(words)], mode="clip")
+            np.take(table, words, out=grey[start : start + len(words)], mode="clip")
         return grey
 
 

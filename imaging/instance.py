@@ -87,10 +87,12 @@ def read_instance(
             if decision.reason is not None:
                 return replace(reading, out_of_scope=decision.reason)
             image = develop(header, content, rules.maximum_decoded_bytes, seconds, every_pixel=rules.every_pixel)
+            with timed(seconds, "digest"):
+                digest = image.pixels_digest
             with timed(seconds, "master"):
                 reference = MasterReference(
                     digest=save_master(masters, image.master),
-                    pixels_digest=image.pixels_digest,
+                    pixels_digest=digest,
                     quality=quality(image.master, image.shorter_side),
                 )
             return replace(reading, master=reference)

@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import worker_report
+from bench import worker_decoding_report
 from bench.decoding import Decoding
-from bench.worker import Child, write_files
-from bench.worker_report import Decodings, Trial
+from bench.worker_decoding import Child, write_files
+from bench.worker_decoding_report import Decodings, Trial
 from tests.peers.listener import REPOSITORY
 
 
@@ -41,7 +41,7 @@ def test_bars_go_by_the_ratio_of_medians() -> None:
 
     trials = [trial(way, n, cpu) for n in range(3) for way, cpu in (("lungwatch", 10 + n), ("pydicom", 99 + n))]
     run = Decodings("today", {}, [1, 1], [*trials, *(trial("lungwatch-kept", n, 20) for n in range(3))])
-    (bar,) = worker_report.bars(run)
+    (bar,) = worker_decoding_report.bars(run)
     assert (bar.measured, bar.met) == ("9.1 (8.4 to 9.9)", False)
-    section = worker_report.markdown(run)
+    section = worker_decoding_report.markdown(run)
     assert "| RLELossless | 11 (10 to 12) | 22 | 12 | 20 | 100 (99 to 101) | 200 | 101 | 9.1 | 1/9.1 |" in section

@@ -64,7 +64,7 @@ def test_a_good_image_has_a_master(folder: Path) -> None:
     expected = shrink(np.rint(picture / 4095 * 65535).astype(np.uint16))
     np.testing.assert_array_equal(master, expected)
     assert reading.master.quality.shorter_side == 600
-    assert set(reading.seconds) == {"header", "decode", "grayscale", "master"}
+    assert set(reading.seconds) == {"header", "decode", "grayscale", "digest", "master"}
     assert reading.annotations == (Annotation.BURNED_IN_ANNOTATION,)
 
 

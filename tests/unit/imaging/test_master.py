@@ -39,6 +39,14 @@ def test_shrinking_in_bands_is_shrinking_at_once() -> None:
     np.testing.assert_array_equal(shrink(grey), np.rint(np.asarray(once)).clip(0, 65535).astype(np.uint16))
 
 
+@pytest.mark.parametrize("factor", [4, 16])
+def test_means_of_blocks_are_exact_however_large_the_blocks(factor: int) -> None:
+    grey = np.random.default_rng(factor).integers(65000, 65536, (2 * factor, 1024 * factor)).astype(np.uint16)
+    exact = grey.reshape(2, factor, 1024, factor).sum(axis=(1, 3), dtype=np.uint64) / factor**2
+    shrunk = Image.fromarray(exact.astype(np.float32)).resize((512, 1), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(shrink(grey), np.rint(np.asarray(shrunk)).clip(0, 65535).astype(np.uint16))
+
+
 def test_an_even_grey_stays_what_it_was() -> None:
     for value in (0, 1, 12345, 65535):
         assert (shrink(np.full((1000, 800), value, np.uint16)) == value).all()
@@ -69,6 +77,14 @@ def test_a_master_is_kept_under_the_digest_of_its_pixels(tmp_path: Path) -> None
     np.testing.assert_array_equal(load_master(tmp_path, digest), master)
     with Image.open(master_path(tmp_path, digest)) as image:
         assert image.mode == "I;16"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (512, 1), (1, 512), (5, 7), (512, 512)])
+def test_a_master_of_any_shape_fits_its_file_even_if_nothing_can_be_packed(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    master = noise(*shape)
+    np.testing.assert_array_equal(load_master(tmp_path, save_master(tmp_path, master)), master)
 
 
 def test_keeping_it_again_changes_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from bench.decoding import Decoding
 from bench.figures import Spread, spread
 from bench.report import table
 
-OURS, KEPT, THEIRS = "lungwatch", "lungwatch-kept", "pydicom"
+OURS, KEPT, THEIRS, THEIRS_RLE = "lungwatch", "lungwatch-kept", "pydicom", "pydicom-rle"
 # how many times as fast as pydicom's way
 _LEAST: Final = {
     "RLELossless": 10.0,
@@ -54,9 +54,9 @@ class Decodings:
         return [trial.decoding for trial in sorted(found, key=lambda trial: trial.repetition)]
 
 
-def ratio(run: Decodings, syntax: str, value: Callable[[Decoding], float]) -> Spread | None:
+def ratio(run: Decodings, syntax: str, value: Callable[[Decoding], float], way: str = THEIRS) -> Spread | None:
     """Return how many times pydicom's figure is ours: of the medians, least and most within a repetition."""
-    theirs, ours = run.of(THEIRS, syntax), run.of(OURS, syntax)
+    theirs, ours = run.of(way, syntax), run.of(OURS, syntax)
     return paired_ratio([(value(one), value(other)) for one, other in zip(theirs, ours, strict=True)])
 
 
@@ -80,6 +80,11 @@ def markdown(run: Decodings) -> str:
         *("pydicom: CPU ms (spread)", "ms", "peak MB", "times as fast", "memory"),
     )
     rows = [(syntax, *_cells(run, syntax)) for syntax in run.syntaxes]
+    rows += [
+        (f"{syntax}, pydicom with pylibjpeg-rle", *_cells(run, syntax, THEIRS_RLE))
+        for syntax in run.syntaxes
+        if run.of(THEIRS_RLE, syntax)
+    ]
     return "\n\n".join(
         (
             f"Measured on {run.date}: {facts}.",
@@ -89,9 +94,10 @@ def markdown(run: Decodings) -> str:
     )
 
 
-def _cells(run: Decodings, syntax: str) -> tuple[str, ...]:
-    ours, kept, theirs = (run.of(way, syntax) for way in (OURS, KEPT, THEIRS))
-    times, memory = ratio(run, syntax, lambda one: one.cpu_milliseconds), ratio(run, syntax, lambda one: one.peak)
+def _cells(run: Decodings, syntax: str, way: str = THEIRS) -> tuple[str, ...]:
+    ours, kept, theirs = (run.of(one, syntax) for one in (OURS, KEPT, way))
+    times = ratio(run, syntax, lambda one: one.cpu_milliseconds, way)
+    memory = ratio(run, syntax, lambda one: one.peak, way)
     return (
         *_three(ours),
         f"{spread([one.cpu_milliseconds for one in kept]).median:.0f}",
