@@ -123,6 +123,7 @@ class Bench:
         predict: Predict | None,
         lanes: Lanes,
         clock: Clock | None = None,
+        *,
         figures: Figures | None = None,
     ) -> None:
         self.settings = settings
@@ -132,7 +133,7 @@ class Bench:
         self.serving = measured(make_serving(settings, install_model(sessions), self.runtime), self.figures)
         self.lanes = lanes
         self.helpers = lanes.helpers
-        self.journey = Journey(settings, sessions, lanes, clock, self.figures)
+        self.journey = Journey(settings, sessions, lanes, clock, figures=self.figures)
         self.stopping = threading.Event()
         self.ticks = 0
 
@@ -185,7 +186,7 @@ def bench(
     figures = Figures()
     lanes = Lanes(settings, reader, figures)
     try:
-        yield Bench(settings, sessions, predict, lanes, clock, figures)
+        yield Bench(settings, sessions, predict, lanes, clock, figures=figures)
     finally:
         lanes.close()
 
