@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from cli.output import shown
+from core.metrics.families import Family
 from core.settings import Settings
 from dicom_listener import announcement
 from dicom_listener.metrics.collector import (
@@ -25,7 +26,6 @@ from dicom_listener.metrics.collector import (
     SPOOL_OLDEST,
     START_TIME,
     WATERMARK,
-    Family,
 )
 from dicom_listener.rejections import Rejection
 

@@ -44,11 +44,11 @@ class _Piped(Console):
         self.file.write("\n".join(line.rstrip(" ") for line in captured.get().split("\n")))
 
 
-def console() -> Console:
-    """Return the console for results: standard output, colours and folding only on a terminal."""
+def console(piped_width: int = _PIPE_WIDTH) -> Console:
+    """Return the console for results: standard output, colours and folding to its width only on a terminal."""
     if sys.stdout.isatty():
         return Console(highlight=False, emoji=False, markup=False)
-    return _Piped(width=_PIPE_WIDTH, highlight=False, emoji=False, markup=False)
+    return _Piped(width=piped_width, highlight=False, emoji=False, markup=False)
 
 
 def notes() -> Console:

@@ -11,7 +11,7 @@ from rich.console import Console
 from cli.ledger import open_ledger
 from cli.output import console, facts, likelihood, notes, print_json, printable, say, shown, table
 from core.errors import ExitCode
-from db.story import ImageStory, StudyStory
+from db.story import ImageStory, ReceiptStory, StudyStory
 from db.story import trace as query_trace
 
 _PREDICTION: Final = (
@@ -68,7 +68,7 @@ def _tell(out: Console, story: StudyStory) -> None:
     out.print("\nWhat came", style="bold")
     out.print(
         table(
-            ("Receipt", "Received", "From", "Bytes", "Became", "Reason", "Starts", "Finished", "Image"),
+            ("Receipt", "Received", "From", "Bytes", "Became", "Reason", "Starts", "Finished", "After", "Image"),
             [
                 (
                     receipt.receipt_id,
@@ -79,6 +79,7 @@ def _tell(out: Console, story: StudyStory) -> None:
                     receipt.reason if receipt.detail is None else f"{receipt.reason}: {receipt.detail}",
                     receipt.attempts,
                     receipt.finished_at,
+                    _after(receipt),
                     receipt.image_id,
                 )
                 for receipt in story.receipts
@@ -116,6 +117,13 @@ def _tell(out: Console, story: StudyStory) -> None:
         ]
         out.print(table(("Read", "Reader", "Verdict", "Revision", "Blind", "Stands", "Comment"), rows_of_verdicts))
     out.print()
+
+
+def _after(receipt: ReceiptStory) -> str | None:
+    """Return how long after it was received a receipt came to its end; how long each stage took is in the log."""
+    if receipt.finished_at is None:
+        return None
+    return f"{(receipt.finished_at - receipt.received_at).total_seconds():.1f} s"
 
 
 def _gone(removed_at: datetime | None) -> str:

@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     tls_client_ca_file: Path | None = Field(
         None, description="Authorities (PEM) whose client certificates are accepted; set, every client must show one."
     )
-    metrics_host: str = Field("127.0.0.1", description="Address the Prometheus endpoint binds.")
+    metrics_host: str = Field("127.0.0.1", description="Address the Prometheus endpoints bind.")
     listener_metrics_port: int | None = Field(
         11190,
         description="Port of the listener's Prometheus endpoint; 0 lets the system choose, empty means none.",
@@ -212,6 +212,12 @@ class Settings(BaseSettings):
     runtime_threads: int = Field(1, description="Threads LiteRT uses.", ge=1, le=64)
     champion_poll_seconds: float = Field(
         10.0, description="How often a worker asks which model is champion.", gt=0, le=_HOUR
+    )
+    worker_metrics_port: int | None = Field(
+        11200,
+        description="First port of workers' Prometheus endpoints, each takes the next free one; 0: any, empty: none.",
+        ge=0,
+        le=65535,
     )
     # not longer: `db.single_host` and `status` reckon with it
     heartbeat_seconds: float = Field(10.0, description="How often each process writes that it lives.", gt=0, le=10)
@@ -433,6 +439,7 @@ class Settings(BaseSettings):
     @field_validator(
         "tls_port",
         "listener_metrics_port",
+        "worker_metrics_port",
         "retention_stored_days",
         "retention_masters_days",
         "nightly_hour",

@@ -42,3 +42,28 @@ SUPPORTED_TRANSFER_SYNTAXES: Final = (
     JPEG_2000,
 )
 ENCAPSULATED: Final = frozenset(SUPPORTED_TRANSFER_SYNTAXES) - {EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN}
+
+# as they are called in metrics and logs: a UID that was received never is
+OTHER: Final = "other"
+_KEYWORDS: Final = {
+    EXPLICIT_VR_LITTLE_ENDIAN: "ExplicitVRLittleEndian",
+    IMPLICIT_VR_LITTLE_ENDIAN: "ImplicitVRLittleEndian",
+    JPEG_LOSSLESS_SV1: "JPEGLosslessSV1",
+    JPEG_LOSSLESS: "JPEGLossless",
+    JPEG_LS_LOSSLESS: "JPEGLSLossless",
+    HTJ2K_LOSSLESS: "HTJ2KLossless",
+    HTJ2K_LOSSLESS_RPCL: "HTJ2KLosslessRPCL",
+    JPEG_2000_LOSSLESS: "JPEG2000Lossless",
+    RLE_LOSSLESS: "RLELossless",
+    JPEG_EXTENDED: "JPEGExtended12Bit",
+    JPEG_BASELINE: "JPEGBaseline8Bit",
+    JPEG_LS_NEAR_LOSSLESS: "JPEGLSNearLossless",
+    HTJ2K: "HTJ2K",
+    JPEG_2000: "JPEG2000",
+}
+SYNTAX_NAMES: Final = (*_KEYWORDS.values(), OTHER)
+
+
+def syntax_name(uid: str) -> str:
+    """Return the keyword of a transfer syntax that we accept (PS3.6 Table A-1), "other" for whatever else was sent."""
+    return _KEYWORDS.get(uid, OTHER)

@@ -16,6 +16,7 @@ from db.base import database_now
 from db.inserting import insert
 from db.models.model import Heartbeat
 from db.vocabulary import ProcessKind
+from db.worker_figures import WorkerFigures, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Pulse:
         WORKER: the model it serves.
     problem : str or None
         Why it cannot work now, for a person; cut at 200 characters.
+    figures : WorkerFigures or None
+        WORKER: what it did lately.
     """
 
     process: str
@@ -53,6 +56,7 @@ class Pulse:
     horizon: datetime | None = None
     model_version_id: int | None = None
     problem: str | None = None
+    figures: WorkerFigures | None = None
 
 
 def beat(session: Session, pulse: Pulse) -> None:
@@ -63,6 +67,7 @@ def beat(session: Session, pulse: Pulse) -> None:
         "horizon": pulse.horizon,
         "model_version_id": pulse.model_version_id,
         "problem": None if pulse.problem is None else pulse.problem[:200],
+        "figures": None if pulse.figures is None else to_json(pulse.figures),
     }
     fixed = {
         "process": pulse.process,
@@ -119,9 +124,13 @@ class Heart:
         horizon: datetime | None = None,
         model_version_id: int | None = None,
         problem: str | None = None,
+        figures: WorkerFigures | None = None,
     ) -> None:
         """Write that the process lives and what holds now; see `Pulse`."""
-        beat(session, replace(self._pulse, horizon=horizon, model_version_id=model_version_id, problem=problem))
+        pulse = replace(
+            self._pulse, horizon=horizon, model_version_id=model_version_id, problem=problem, figures=figures
+        )
+        beat(session, pulse)
 
     def stop(self, session: Session) -> None:
         """Write that the process stopped in good order."""

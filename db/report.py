@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db import rescoring
-from db.base import database_now
+from db.backlog import Waiting, backlog
 from db.models.commitment import Commitment
 from db.models.model import Heartbeat, ModelVersion
 from db.models.receipt import Receipt
 from db.models.study import Study
 from db.nightly_runs import newest
-from db.queries import flagged_count
 from db.registry import champion
 from db.settling import in_charge
-from db.vocabulary import TERMINAL, CommitmentState, NightState, NightStep, Outcome, ProcessKind, ReceiptState
+from db.vocabulary import TERMINAL, CommitmentState, NightState, NightStep, Outcome, ProcessKind, ReceiptState, Urgency
+from db.worker_figures import WorkerFigures, from_json
 
 # a process that has been silent for longer is history; one that did not stop in good order stands longer
 _RECENT: Final = timedelta(days=1)
@@ -43,6 +42,8 @@ class ProcessRow:
         REGISTRAR: age of the newest time before which all is registered.
     model : str or None
         WORKER: name and version of what it serves.
+    figures : WorkerFigures or None
+        WORKER: what it did lately; None where its release says none.
     """
 
     kind: ProcessKind
@@ -56,6 +57,7 @@ class ProcessRow:
     horizon_seconds: float | None
     model: str | None
     problem: str | None
+    figures: WorkerFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,8 @@ class StatusReport:
     commitments : CommitmentCounts
     rescoring : int
         Images that wait for the champion to score them again.
+    waiting : dict
+        What is pending by urgency, every urgency named.
     night : NightRow or None
         None before the first.
     """
@@ -158,6 +162,7 @@ class StatusReport:
     processes: tuple[ProcessRow, ...]
     commitments: CommitmentCounts = CommitmentCounts()
     rescoring: int = 0
+    waiting: dict[Urgency, Waiting] = field(default_factory=dict)
     night: NightRow | None = None
 
 
@@ -167,38 +172,35 @@ def status(session: Session) -> StatusReport:
     Nothing here reads the whole ledger: what is open is few, and what is done counts for a day.
     `lungwatch reconcile` counts all of it.
     """
-    now = session.scalars(select(database_now())).one()
+    waits = backlog(session)
+    now = waits.at
     finished = select(Receipt.state, func.count()).where(
         Receipt.finished_at > now - _RECENT,
         # says nothing more, a policy keeps files for a day at least, and it is the index's own condition
         Receipt.removed_at.is_(None),
     )
     studies = select(Study.outcome, func.count()).where(Study.first_received_at > now - _RECENT)
-    reasons = select(func.coalesce(Receipt.reason, "?"), func.count())
-    pending = Receipt.state == ReceiptState.PENDING
-    oldest, waiting, overdue = session.execute(
-        select(func.min(Receipt.received_at), func.count(), func.count().filter(Receipt.due_at < now)).where(pending)
-    ).one()
     receipts = dict.fromkeys(ReceiptState, 0) | _counts(session, finished, Receipt.state)
-    receipts[ReceiptState.PENDING] = waiting
+    receipts[ReceiptState.PENDING] = waits.pending
     reign = champion(session)
     return StatusReport(
         at=now,
         receipts=receipts,
         terminal=sum(receipts[state] for state in TERMINAL),
-        pending=waiting,
-        overdue=overdue,
-        oldest_pending_seconds=_age(now, oldest),
+        pending=waits.pending,
+        overdue=waits.overdue,
+        oldest_pending_seconds=waits.oldest_seconds,
         studies=dict.fromkeys(Outcome, 0) | _counts(session, studies, Study.outcome),
-        unsettled=session.scalars(select(func.count()).select_from(Study).where(Study.settled_at.is_(None))).one(),
-        flagged=flagged_count(session),
-        quarantined=_counts(session, reasons.where(Receipt.state == ReceiptState.QUARANTINED), Receipt.reason),
+        unsettled=waits.unsettled,
+        flagged=waits.flagged,
+        quarantined=waits.quarantined,
         champion=None
         if reign is None
         else ChampionRow(reign.model.name, reign.model.version, reign.since, reign.fencing_token),
         processes=_processes(session, now),
         commitments=_commitments(session, now),
-        rescoring=rescoring.waiting(session),
+        rescoring=waits.rescoring,
+        waiting=waits.waiting,
         night=_night(session, now),
     )
 
@@ -269,6 +271,7 @@ def _processes(session: Session, now: datetime) -> tuple[ProcessRow, ...]:
             horizon_seconds=_age(now, beat.horizon),
             model=_model(name, version),
             problem=beat.problem,
+            figures=from_json(beat.figures),
         )
         for beat, name, version in rows
     )

@@ -18,6 +18,8 @@ from db.heartbeats import Heart
 from db.vocabulary import ProcessKind
 from worker.backoff import backoff
 from worker.champion import ChampionWatch
+from worker.metrics.figures import Figures
+from worker.metrics.recent import Recent
 from worker.pipeline import Journey
 from worker.rescoring.rescorer import Rescorer
 from worker.settle import settle_due
@@ -66,6 +68,8 @@ class Engine:
         Set to stop: the image in hand is finished, other claims are given back.
     clock : Clock
         For the intervals.
+    figures : Figures, optional
+        What the worker counts, for its heartbeat.
     """
 
     def __init__(
@@ -79,8 +83,11 @@ class Engine:
         bell: threading.Event,
         stopping: threading.Event,
         clock: Clock,
+        figures: Figures | None = None,
     ) -> None:
         self._settings = settings
+        self._figures = figures or Figures()
+        self._recent = Recent(self._figures, clock)
         self._sessions = sessions
         self._journey = journey
         self._rescorer = rescorer
@@ -124,10 +131,12 @@ class Engine:
         self._champion.look()
         self._tick()
         claimed = 0
-        if self._champion.serving is not None:
-            claimed = self._journey.run_batch(self._champion.serving, self._stopping, self._tick)
+        serving = self._champion.serving
+        if serving is not None:
+            self._figures.serving(serving.wanted.version, serving.runtime.name)
+            claimed = self._journey.run_batch(serving, self._stopping, self._tick)
             if claimed == 0 and self._journey.problem is None and not self._stopping.is_set():
-                claimed = self._rescorer.run_batch(self._champion.serving, self._tick)
+                claimed = self._rescorer.run_batch(serving, self._tick)
         now = self._clock.monotonic()
         for timer in self._timers:
             if not self._stopping.is_set():
@@ -143,6 +152,7 @@ class Engine:
 
     def _tick(self) -> None:
         problem = self._problem()
+        self._figures.able(well=problem is None)
         if problem != self._said:
             # a problem shows at once, not at the next beat
             self._said = problem
@@ -155,8 +165,9 @@ class Engine:
     def _beat(self) -> None:
         serving = self._champion.serving
         serving_id = None if serving is None else serving.wanted.model_version_id
+        lately = self._recent.summary()
         with self._sessions.begin() as session:
-            self._heart.beat(session, model_version_id=serving_id, problem=self._problem())
+            self._heart.beat(session, model_version_id=serving_id, problem=self._problem(), figures=lately)
 
     def _problem(self) -> str | None:
         problem = self._failure or self._journey.problem or self._champion.problem or self._rescorer.problem

@@ -26,6 +26,7 @@ from imaging.reading import Attributes
 from imaging.reasons import Rejection
 from worker.decode_process import DEFAULT_READER
 from worker.decode_protocol import ANSWERS, MAXIMUM_LINE, READY, REQUESTS, Answer, Ask, Limits, Request
+from worker.metrics.figures import Cause, Figures
 
 log = logging.get(__name__)
 
@@ -64,15 +65,17 @@ class Helper:
     is tied to threads), so each lane of the worker starts its own.
     """
 
-    def __init__(self, limits: Limits, reader: str = DEFAULT_READER) -> None:
+    def __init__(self, limits: Limits, reader: str = DEFAULT_READER, figures: Figures | None = None) -> None:
         self._limits = limits
         self._reader = reader
+        self._figures = figures or Figures()
+        self._cause: Cause | Rejection = Cause.FIRST
         self._process: subprocess.Popen[bytes] | None = None
         self._images = 0
         self._unread = b""
 
     @classmethod
-    def from_settings(cls, settings: Settings, reader: str = DEFAULT_READER) -> Self:
+    def from_settings(cls, settings: Settings, reader: str = DEFAULT_READER, figures: Figures | None = None) -> Self:
         """Build a helper with the limits that are set; nothing is started yet."""
         limits = Limits(
             seconds=settings.helper_seconds,
@@ -80,7 +83,7 @@ class Helper:
             memory_bytes=settings.helper_memory_bytes,
             images=settings.helper_images,
         )
-        return cls(limits, reader)
+        return cls(limits, reader, figures)
 
     @property
     def pid(self) -> int | None:
@@ -116,6 +119,9 @@ class Helper:
         if not ready:
             self.stop()
             raise TransientFailure(_NO_START)
+        self._figures.helper_started(self._cause)
+        # unless something else becomes of it
+        self._cause = Cause.ENDED
 
     def ask(self, request: Request) -> Answer:
         """Put one question and wait for the answer, at most the wall time an image may take.
@@ -138,9 +144,11 @@ class Helper:
                 answer = ANSWERS.validate_json(self._line(deadline))
         except HelperFailed as error:
             error.attributes = attributes
+            self._cause = error.reason
             raise
         except ValidationError:
             self.stop()
+            self._cause = Rejection.CRASHED
             raise HelperFailed(Rejection.CRASHED, "a helper process answered nonsense", attributes) from None
         except BaseException:
             self.stop()
@@ -149,10 +157,12 @@ class Helper:
             raise TransientFailure(answer.refused)
         if answer.failed is not None:
             self.stop()
+            self._cause = answer.failed
             raise HelperFailed(answer.failed, answer.detail, attributes)
         self._images += request.ask is Ask.READ
         if self._images >= self._limits.images or self._unread:
             # worn out, or saying what nobody asked
+            self._cause = Rejection.CRASHED if self._unread else Cause.WORN_OUT
             self.stop()
         return answer
 
@@ -166,6 +176,7 @@ class Helper:
             return None
         finally:
             self.stop()
+            self._cause = Cause.PEEKED
 
     def kill(self) -> None:
         """Kill the process from another thread; the one that owns the helper notices and collects it."""
@@ -234,9 +245,10 @@ class Helper:
 class Helpers:
     """The helpers of one worker, one for each thread that asks."""
 
-    def __init__(self, settings: Settings, reader: str = DEFAULT_READER) -> None:
+    def __init__(self, settings: Settings, reader: str = DEFAULT_READER, figures: Figures | None = None) -> None:
         self._settings = settings
         self._reader = reader
+        self._figures = figures or Figures()
         self._mine = threading.local()
         self._all: list[Helper] = []
         self._closing = False
@@ -283,7 +295,7 @@ class Helpers:
     def _own(self) -> Helper:
         helper: Helper | None = getattr(self._mine, "helper", None)
         if helper is None:
-            helper = Helper.from_settings(self._settings, self._reader)
+            helper = Helper.from_settings(self._settings, self._reader, self._figures)
             self._mine.helper = helper
             with self._lock:
                 self._all.append(helper)

@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 from core.settings import Settings
 from worker.decode_process import DEFAULT_READER
 from worker.helpers import Helpers
+from worker.metrics.figures import Figures
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,11 +27,13 @@ class Lanes:
         How many, and the helpers' limits.
     reader : str
         What the helpers run, ``module:function``; tests put a bad one here.
+    figures : Figures, optional
+        Where helpers are counted.
     """
 
-    def __init__(self, settings: Settings, reader: str = DEFAULT_READER) -> None:
+    def __init__(self, settings: Settings, reader: str = DEFAULT_READER, figures: Figures | None = None) -> None:
         self.count = settings.helper_processes
-        self.helpers = Helpers(settings, reader)
+        self.helpers = Helpers(settings, reader, figures)
         self._threads = ThreadPoolExecutor(self.count, "lane", initializer=self.helpers.warm)
 
     def warm(self) -> None:

@@ -50,6 +50,8 @@ from worker import rows
 from worker.backoff import backoff
 from worker.classify import judge, prepare, score
 from worker.lanes import Lanes
+from worker.metrics import told
+from worker.metrics.figures import Failure, Figures
 from worker.read import Reader
 from worker.record import known_already, record, resolved
 from worker.resolve import Resolution
@@ -82,15 +84,17 @@ class Journey:
         sessions: sessionmaker[Session],
         lanes: Lanes,
         clock: Clock | None = None,
+        figures: Figures | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
+        self._figures = figures or Figures()
         self._renewed = self._clock.monotonic()
         self._settings = settings
         self._data = settings.data_dir.resolve()
         self._trouble = Trouble(self._clock)
         self._absent: str | None = None
         self._sessions = sessions
-        self._reader = Reader(settings, sessions, lanes.helpers)
+        self._reader = Reader(settings, sessions, lanes.helpers, self._figures)
         self._lanes = lanes
         self._held: dict[int, Claim] = {}
         self._stopping = threading.Event()
@@ -219,13 +223,18 @@ class Journey:
             self._refused(read, error)
 
     def _prepare(self, read: Read, master: MasterReference, serving: Serving) -> Prepared | None:
+        began = time.perf_counter()
         try:
-            return prepare(read, master, self._settings.masters.resolve(), serving.spec)
+            prepared = prepare(read, master, self._settings.masters.resolve(), serving.spec)
         except MissingMaster as error:
             # gone or damaged since it was written: reading the instance again makes it anew
             self._failed(_spent(read, Rejection.CRASHED, str(error)))
         except TransientFailure as error:
             self._host_failed(HostFailed(read.claim, str(error)))
+        else:
+            read.reading.seconds[told.PREPARE] = seconds = time.perf_counter() - began
+            self._figures.prepared(seconds)
+            return prepared
         return None
 
     def _needs_a_score(self, prepared: Prepared) -> bool:
@@ -239,8 +248,11 @@ class Journey:
 
     def _classify(self, images: list[Prepared], serving: Serving) -> None:
         inputs = [image.model_input for image in images]
+        began = time.perf_counter()
         scores = score(serving.runtime, inputs, serving.familiarity, serving.head)
+        seconds = time.perf_counter() - began
         for image, found in zip(images, scores, strict=True):
+            image.read.reading.seconds[told.INFERENCE] = seconds
             if found.failed is not None and found.again:
                 self._failed(_spent(image.read, found.failed, "the model failed on this image"))
                 continue
@@ -253,6 +265,7 @@ class Journey:
         log.warning(
             "attempt_failed", receipt_id=failed.claim.receipt_id, attempts=failed.attempts, reason=failed.reason
         )
+        self._figures.attempt_failed(failed.reason)
         if failed.attempts < self._settings.maximum_attempts:
             self._put_off(failed.claim)
             return
@@ -267,15 +280,17 @@ class Journey:
     def _host_failed(self, failed: HostFailed) -> None:
         """Give a receipt back that met a disk in trouble, as if it had not been started."""
         log.error("host_failed", receipt_id=failed.claim.receipt_id, problem=failed.problem)
+        self._figures.host_failed()
         delay = self._trouble.failed(failed.problem)
         self._write(lambda session: release(session, [failed.claim], refund=failed.charged, delay_seconds=delay))
         self._held.pop(failed.claim.receipt_id, None)
 
     def _record(self, read: Read, input_digest: str | None = None, judgement: Judgement | None = None) -> None:
-        self._finish(read.claim, lambda session: record(session, read, input_digest, judgement))
+        self._finish(read.claim, lambda session: record(session, read, input_digest, judgement), read.reading)
 
     def _refused(self, read: Read, error: Exception) -> None:
         """Count the attempt; after the last, quarantine without anything of what the image says of itself."""
+        self._figures.attempt_failed(Failure.RECORDING)
         attempts = read.claim.attempts + 1
         if attempts < self._settings.maximum_attempts:
             self._put_off(read.claim)
@@ -286,8 +301,9 @@ class Journey:
             reading = Reading(None, rejected=Rejection.CRASHED, detail="recording it failed; please report this")
         self._record(Read(read.claim, reading, None))
 
-    def _finish(self, held: Claim, work: Callable[[Session], ReceiptState]) -> None:
+    def _finish(self, held: Claim, work: Callable[[Session], ReceiptState], reading: Reading | None = None) -> None:
         """Commit a receipt's end, then move its file."""
+        began = time.perf_counter()
         try:
             state = self._write(work)
         except LeaseLost:
@@ -296,7 +312,15 @@ class Journey:
         self._held.pop(held.receipt_id, None)
         self._trouble.worked()
         failpoints.reach("recorded")
-        log.info("receipt_finished", receipt_id=held.receipt_id, state=state)
+        seconds = time.perf_counter() - began
+        waited = self._figures.finished(
+            state,
+            seconds,
+            # of one that a person put back, the time since it was received says nothing of us
+            received_at=None if held.put_back else held.received_at,
+            reason=None if reading is None else reading.rejected,
+        )
+        log.info("receipt_finished", receipt_id=held.receipt_id, state=state, **told.stages(reading, seconds, waited))
         store(self._data, self._sessions, Unstored(held.receipt_id, held.listener, held.entry))
 
     def _put_off(self, held: Claim) -> None:
@@ -306,6 +330,7 @@ class Journey:
 
     def _lost(self, held: Claim) -> None:
         self._held.pop(held.receipt_id, None)
+        self._figures.lease_lost()
         log.warning("lease_lost", receipt_id=held.receipt_id)
 
     def _give_back(self) -> None:

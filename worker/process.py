@@ -26,6 +26,9 @@ from worker.commitment.reporter import Reporter
 from worker.doorbell import Doorbell, start_embedded_beat
 from worker.engine import Engine
 from worker.lanes import Lanes
+from worker.metrics import endpoint
+from worker.metrics.figures import Figures
+from worker.metrics.measured import measured
 from worker.nightly import Nights
 from worker.pipeline import Journey
 from worker.rescoring.rescorer import Rescorer
@@ -62,13 +65,14 @@ def run(settings: Settings, *, beat: bool = False) -> int:
     audit_key(settings)
     stopping, bell = threading.Event(), threading.Event()
     sessions = make_sessions(database)
-    lanes = Lanes(settings)
+    figures = Figures()
+    lanes = Lanes(settings, figures=figures)
     # before anything imports TensorFlow
     lanes.warm()
     clock = SystemClock()
     champion = ChampionWatch(
         sessions,
-        open_bundle=lambda wanted: serving.open_bundle(settings, wanted),
+        open_bundle=lambda wanted: measured(serving.open_bundle(settings, wanted), figures),
         install_starter=lambda session: serving.install_starter(settings, session),
         poll_seconds=settings.champion_poll_seconds,
         clock=clock,
@@ -76,13 +80,15 @@ def run(settings: Settings, *, beat: bool = False) -> int:
     engine = Engine(
         settings,
         sessions=sessions,
-        journey=Journey(settings, sessions, lanes),
+        journey=Journey(settings, sessions, lanes, figures=figures),
         rescorer=Rescorer(settings, sessions, clock),
         champion=champion,
         bell=bell,
         stopping=stopping,
         clock=clock,
+        figures=figures,
     )
+    endpoint.start(settings, figures, make_readers(database), stopping)
     working = threading.Thread(target=engine.run, name="engine")
     working.start()
     # a thread of its own: a peer that does not answer must not delay an image

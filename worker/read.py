@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ from imaging.reasons import Rejection
 from worker import rows
 from worker.decode_protocol import Ask, Request
 from worker.helpers import HelperFailed, Helpers
+from worker.metrics.figures import Figures
+from worker.metrics.told import HELPER
 from worker.record import delivered, nature, pixels
 from worker.resolve import Compared, Pixels, is_duplicate, needs_every_pixel, needs_pixels
 from worker.stages import AttemptFailed, HostFailed, KnownAlready, Read
@@ -43,12 +46,15 @@ class Reader:
         Each step is a transaction of its own.
     helpers : Helpers
         The decode processes.
+    figures : Figures
+        Where attempts and decoding are counted.
     """
 
-    def __init__(self, settings: Settings, sessions: sessionmaker[Session], helpers: Helpers) -> None:
+    def __init__(self, settings: Settings, sessions: sessionmaker[Session], helpers: Helpers, figures: Figures) -> None:
         self._settings = settings
         self._sessions = sessions
         self._helpers = helpers
+        self._figures = figures
         self._data = settings.data_dir.resolve()
 
     def read(self, claim: Claim, rules: ReadingRules) -> Read | KnownAlready | AttemptFailed | HostFailed:
@@ -66,13 +72,16 @@ class Reader:
                 message = f"the lease on receipt {claim.receipt_id} ended before it was started"
                 raise LeaseLost(message)
         failpoints.reach("attempt_charged")
+        self._figures.attempt_started()
         dataset_sha256 = None
+        began = time.perf_counter()
         try:
             answer = self._helpers.ask(self._request(Ask.FINGERPRINT, claim, rules))
             if answer.reading is not None:
                 return Read(claim, answer.reading, None)
             dataset_sha256 = answer.dataset_sha256 or None
-            return self._known(claim, dataset_sha256) or self._decode(claim, rules, dataset_sha256)
+            fingerprinted = time.perf_counter() - began
+            return self._known(claim, dataset_sha256) or self._decode(claim, rules, dataset_sha256, fingerprinted)
         except HelperFailed as error:
             attempts = claim.attempts + 1
             return AttemptFailed(claim, attempts, error.reason, error.detail, error.attributes, dataset_sha256)
@@ -99,9 +108,14 @@ class Reader:
         detail = "the worker ended at each attempt"
         return AttemptFailed(claim, claim.attempts, Rejection.CRASHED, detail, attributes, dataset_sha256)
 
-    def _decode(self, claim: Claim, rules: ReadingRules, dataset_sha256: str | None) -> Read:
+    def _decode(self, claim: Claim, rules: ReadingRules, dataset_sha256: str | None, fingerprinted: float) -> Read:
         failpoints.reach("decoding")
+        began = time.perf_counter()
         reading = self._ask(claim, rules)
+        seconds = fingerprinted + time.perf_counter() - began
+        reading.seconds[HELPER] = seconds
+        if reading.attributes is not None and reading.master is not None:
+            self._figures.decoded(reading.attributes.transfer_syntax_uid, seconds)
         if self._must_show_pixels(reading):
             seen = self._ask(claim, replace(rules, scope=None))
             if seen.master is not None:

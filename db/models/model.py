@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, Text, Words, vocabulary_check
@@ -102,3 +102,6 @@ class Heartbeat(Base):
         ForeignKey("model_version.id"), comment="WORKER: the model it serves."
     )
     problem: Mapped[str | None] = mapped_column(Text(200), comment="Why it cannot work now, for a person.")
+    figures: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True), comment="WORKER: what it did lately."
+    )

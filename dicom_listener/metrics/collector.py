@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from core.metrics.families import Family, counter, described, gauge, gauges, program_version
 from core.spool import SUFFIX, BadEntryName, Entry, Spool
 from dicom_listener.metrics.counting import OUTCOMES, SERVICES, Counted, Metrics, acknowledged
 from dicom_listener.metrics.tally import UNKNOWN, Series, Totals
@@ -20,27 +19,6 @@ from dicom_listener.status import TABLES
 from dicom_listener.storage.disk import Watermark
 
 PREFIX: Final = "lungwatch_listener_"
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One metric as Prometheus shows it.
-
-    Attributes
-    ----------
-    name : str
-        Whole, with unit and, for a counter, ``_total``.
-    kind : str
-        counter, gauge or histogram.
-    labels : tuple of str
-    help : str
-        One sentence for a person.
-    """
-
-    name: str
-    kind: str
-    labels: tuple[str, ...]
-    help: str
 
 
 def _family(name: str, kind: str, help: str, *labels: str) -> Family:  # noqa: A002 - Prometheus' word
@@ -129,19 +107,17 @@ class ListenerCollector(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """Name what `collect` will show, for scrapers that ask for some of it."""
-        kinds = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
-        for family in FAMILIES:
-            yield kinds[family.kind](family.name, family.help, labels=family.labels)
+        yield from described(FAMILIES)
 
     def collect(self) -> Iterator[Metric]:
         """Look everything up."""
         totals = self._metrics.totals()
         yield from _counted(totals)
         yield _acknowledge(totals)
-        yield _gauge(PROCESSES, totals.living)
-        yield _counter(STARTS, [((), totals.starts)])
-        yield _gauge(START_TIME, self._metrics.started.timestamp())
-        yield _gauge(BUILD, 1, _version())
+        yield gauge(PROCESSES, totals.living)
+        yield counter(STARTS, [((), totals.starts)])
+        yield gauge(START_TIME, self._metrics.started.timestamp())
+        yield gauge(BUILD, 1, program_version())
         yield from self._disk()
 
     def _disk(self) -> Iterator[Metric]:
@@ -155,18 +131,18 @@ class ListenerCollector(Collector):
     def _new(self) -> Iterator[Metric]:
         number, oldest = _entries(self._spool.new)
         age = 0.0 if oldest is None else max(0.0, self._clock() - oldest)
-        yield _gauge(SPOOL_ENTRIES, number)
-        yield _gauge(SPOOL_OLDEST, age)
+        yield gauge(SPOOL_ENTRIES, number)
+        yield gauge(SPOOL_OLDEST, age)
 
     def _beside(self) -> Iterator[Metric]:
-        yield _gauge(TEMPORARY_FILES, _files(self._spool.temporary))
-        yield _gauge(COMMITMENT_REQUESTS, _files(self._spool.commitments))
+        yield gauge(TEMPORARY_FILES, _files(self._spool.temporary))
+        yield gauge(COMMITMENT_REQUESTS, _files(self._spool.commitments))
 
     def _space(self) -> Iterator[Metric]:
         disk = os.statvfs(self._spool.root)
-        yield _gauge(FREE, disk.f_bavail * disk.f_frsize)
-        yield _gauge(WATERMARK, self._watermark.floor(disk.f_blocks * disk.f_frsize))
-        yield _gauge(REFUSING, not self._watermark.admits(0))
+        yield gauge(FREE, disk.f_bavail * disk.f_frsize)
+        yield gauge(WATERMARK, self._watermark.floor(disk.f_blocks * disk.f_frsize))
+        yield gauge(REFUSING, not self._watermark.admits(0))
 
 
 def _expected() -> Iterator[Series]:
@@ -188,19 +164,16 @@ def _counted(totals: Totals) -> Iterator[Metric]:
     for series, value in sorted((_ZEROES | totals.values).items()):
         if series.family in by_family:
             by_family[series.family].append((series, value))
-    yield _counter(
+    yield counter(
         ASSOCIATIONS, [((OUTCOMES[one.first], one.name), value) for one, value in by_family[Counted.ASSOCIATIONS]]
     )
-    open_now = GaugeMetricFamily(OPEN_ASSOCIATIONS.name, OPEN_ASSOCIATIONS.help, labels=OPEN_ASSOCIATIONS.labels)
-    for one, value in by_family[Counted.OPEN_ASSOCIATIONS]:
-        open_now.add_metric([one.name], value)
-    yield open_now
-    yield _gauge(WAITING, totals.values.get(Series(Counted.WAITING_CONNECTIONS), 0.0))
-    yield _counter(
+    yield gauges(OPEN_ASSOCIATIONS, [((one.name,), value) for one, value in by_family[Counted.OPEN_ASSOCIATIONS]])
+    yield gauge(WAITING, totals.values.get(Series(Counted.WAITING_CONNECTIONS), 0.0))
+    yield counter(
         ANSWERS,
         [((SERVICES[one.first], f"0x{one.second:04X}", one.name), value) for one, value in by_family[Counted.ANSWERS]],
     )
-    yield _counter(
+    yield counter(
         RECEIVED, [((SERVICES[one.first], one.name), value) for one, value in by_family[Counted.RECEIVED_BYTES]]
     )
 
@@ -210,19 +183,6 @@ def _acknowledge(totals: Totals) -> Metric:
     for place, service in enumerate(SERVICES):
         buckets, seconds = acknowledged(totals, place)
         shown.add_metric([service], buckets, seconds)
-    return shown
-
-
-def _gauge(family: Family, value: float, *labels: str) -> Metric:
-    shown = GaugeMetricFamily(family.name, family.help, labels=family.labels)
-    shown.add_metric(labels, value)
-    return shown
-
-
-def _counter(family: Family, values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
-    shown = CounterMetricFamily(family.name, family.help, labels=family.labels)
-    for labels, value in values:
-        shown.add_metric(labels, value)
     return shown
 
 
@@ -262,10 +222,3 @@ def _files(directory: Path) -> int:
             return sum(not file.name.startswith(".") for file in found)
     except FileNotFoundError:
         return 0
-
-
-def _version() -> str:
-    try:
-        return version("lungwatch")
-    except PackageNotFoundError:
-        return "unknown"

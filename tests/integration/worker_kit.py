@@ -35,6 +35,8 @@ from imaging.spec import PreprocessSpec
 from worker.decide import DecisionRules
 from worker.decode_process import DEFAULT_READER
 from worker.lanes import Lanes
+from worker.metrics.figures import Figures
+from worker.metrics.measured import measured
 from worker.pipeline import Journey
 from worker.serving import Serving, Wanted, reading_rules
 from worker.stages import ModelStamp
@@ -121,14 +123,17 @@ class Bench:
         predict: Predict | None,
         lanes: Lanes,
         clock: Clock | None = None,
+        *,
+        figures: Figures | None = None,
     ) -> None:
         self.settings = settings
         self.sessions = sessions
+        self.figures = figures or Figures()
         self.runtime = StubRuntime(predict or always(0.9))
-        self.serving = make_serving(settings, install_model(sessions), self.runtime)
+        self.serving = measured(make_serving(settings, install_model(sessions), self.runtime), self.figures)
         self.lanes = lanes
         self.helpers = lanes.helpers
-        self.journey = Journey(settings, sessions, lanes, clock)
+        self.journey = Journey(settings, sessions, lanes, clock, figures=self.figures)
         self.stopping = threading.Event()
         self.ticks = 0
 
@@ -178,9 +183,10 @@ def bench(
     reader: str = DEFAULT_READER,
     clock: Clock | None = None,
 ) -> Iterator[Bench]:
-    lanes = Lanes(settings, reader)
+    figures = Figures()
+    lanes = Lanes(settings, reader, figures)
     try:
-        yield Bench(settings, sessions, predict, lanes, clock)
+        yield Bench(settings, sessions, predict, lanes, clock, figures=figures)
     finally:
         lanes.close()
 

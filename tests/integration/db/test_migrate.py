@@ -64,8 +64,8 @@ def test_check_names_the_command_where_there_are_no_tables(empty: Engine) -> Non
 
 
 def test_check_names_the_command_where_the_schema_is_outdated(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ScriptDirectory, "get_current_head", lambda _self: "0008")
-    with pytest.raises(Misconfigured, match=r"outdated \(0007, this program needs 0008\).*lungwatch db upgrade"):
+    monkeypatch.setattr(ScriptDirectory, "get_current_head", lambda _self: "0009")
+    with pytest.raises(Misconfigured, match=r"outdated \(0008, this program needs 0009\).*lungwatch db upgrade"):
         check(engine)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from core.settings import Settings
 from db import claims, drift, removal, rescoring, shadow
+from db.backlog import backlog
 from db.base import make_engine, make_sessions
 from db.migrate import upgrade
 from db.quarantine import quarantined
@@ -221,6 +222,7 @@ def _shadow(session: Session) -> None:
         pytest.param(lambda session: due(session, 60, 100), id="settle"),
         pytest.param(lambda session: unstored(session, 200), id="sweep"),
         pytest.param(status, id="status"),
+        pytest.param(backlog, id="backlog"),
         pytest.param(lambda session: quarantined(session, reason="TRUNCATED"), id="quarantine"),
         pytest.param(_retention, id="retention"),
         pytest.param(_drift, id="drift"),

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 import timeit
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -26,7 +24,6 @@ from tests.unit.dicom_listener.forks import Children
 
 PACS = Peer("PACS", (ipaddress.ip_network("127.0.0.1"),))
 STARTED = datetime(2026, 11, 23, tzinfo=UTC)
-DOCUMENT = Path(__file__).resolve().parents[4] / "docs" / "metrics.md"
 NOW = 2_000_000_000.0
 
 
@@ -245,22 +242,3 @@ def test_counting_costs_microseconds(metrics: Metrics) -> None:
         )
     )
     assert best / number < 100e-6
-
-
-def test_the_documentation_has_every_metric_in_our_words() -> None:
-    lines = [line for line in DOCUMENT.read_text().splitlines() if line.startswith(f"| `{PREFIX}")]
-    assert lines == [
-        f"| `{family.name}` | {family.kind} | {', '.join(f'`{label}`' for label in family.labels) or '-'} | "
-        f"{family.help} |"
-        for family in FAMILIES
-    ]
-
-
-def test_the_alerts_in_the_documentation_name_metrics_there_are() -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(), flags=re.DOTALL)
-    scrape, alerts = [yaml.safe_load(block) for block in blocks]
-    assert scrape["scrape_configs"][0]["static_configs"][0]["targets"] == ["127.0.0.1:11190"]
-    expressions = [rule["expr"] for group in alerts["groups"] for rule in group["rules"]]
-    named = {name for expression in expressions for name in re.findall(r"lungwatch_\w+", expression)}
-    assert len(expressions) == 3
-    assert named <= {family.name for family in FAMILIES}

@@ -15,12 +15,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.errors import Misconfigured
+from core.metrics.endpoint import DEADLINE_SECONDS, MOST_CONNECTIONS
 from core.parent_death import die_with
 from core.settings import Settings
 from core.signals import StopSignals
 from dicom_listener.binding import bind_metrics
 from dicom_listener.metrics.counting import Metrics
-from dicom_listener.metrics.endpoint import DEADLINE_SECONDS, MOST_CONNECTIONS
 from tests.unit.dicom_listener.forks import Children
 from tests.waiting import wait_until
 

@@ -1,0 +1,1 @@
+"""What listener and workers share to show their metrics to Prometheus."""
