@@ -76,6 +76,8 @@ FAULTS = {
 }
 
 
+# eighteen helpers are started one after the other
+@pytest.mark.timeout(300)
 def test_rows_27_28_29_bad_images_cost_three_helpers_each_and_no_neighbour_anything(
     small: Settings, small_sessions: sessionmaker[Session]
 ) -> None:

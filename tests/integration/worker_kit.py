@@ -30,6 +30,7 @@ from db.receipts import NewReceipt, register
 from db.registry import NewModel, install_champion_if_none
 from db.registry import register as register_model
 from db.vocabulary import ModelOrigin
+from dicom_listener.storage.instance_file import SpoolWriter
 from imaging.phantom_objects import to_bytes
 from imaging.spec import PreprocessSpec
 from worker.decide import DecisionRules
@@ -209,6 +210,13 @@ def deliver(
     with sessions.begin() as session:
         register(session, [received], settings.overdue_seconds)
         return session.scalars(select(Receipt.id).where(Receipt.entry == entry.name)).one()
+
+
+def spool(settings: Settings, content: Dataset | bytes) -> Entry:
+    """Leave an instance in the spool as the listener does, for the registrar to find."""
+    file = SpoolWriter(Spool(settings.data_dir.resolve(), settings.listener_name)).begin()
+    file.write(content if isinstance(content, bytes) else to_bytes(content))
+    return file.commit()
 
 
 def from_peer(dataset: Dataset, peer: str) -> bytes:
