@@ -197,15 +197,19 @@ def deliver(
     *,
     peer: str = "PACS",
     listener: str = "listener",
+    instance: str | None = None,
 ) -> int:
-    """Put an instance into the spool as the listener does, register it, and return its receipt."""
+    """Put an instance into the spool as the listener does, register it, and return its receipt.
+
+    `instance` is what the listener would have read in a file that is given as bytes.
+    """
     data = content if isinstance(content, bytes) else from_peer(content, peer)
     entry = Entry(_INCARNATION, next(_sequence), hashlib.sha256(data).hexdigest())
     spool = Spool(settings.data_dir.resolve(), listener)
     spool.new.mkdir(parents=True, exist_ok=True)
     spool.path(entry).write_bytes(data)
     # as the listener does: deliveries of one instance are then read one after another
-    instance = None if isinstance(content, bytes) else content.SOPInstanceUID
+    instance = instance if isinstance(content, bytes) else content.SOPInstanceUID
     received = NewReceipt(entry, listener, len(data), datetime.now(UTC), peer, sop_instance_uid=instance)
     with sessions.begin() as session:
         register(session, [received], settings.overdue_seconds)
