@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types imports unit originals bench-listener bench-worker bench-ledger bench-night fuzz soak soak-receiving soak-journey conformance gate-simulation drift-simulation starter lock audit clean
+.PHONY: help setup demo test lint types imports unit originals bench-listener bench-worker bench-ledger bench-night fuzz soak soak-receiving soak-journey conformance test-files gate-simulation drift-simulation starter lock audit clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -76,6 +76,9 @@ soak-journey: setup ## all of it on PostgreSQL and Redis at half its highest rat
 
 conformance: setup ## bring docs/conformance.md up to date with the tables in the code
 	$(BIN)/python -m tests.tools.conformance
+
+test-files: setup ## send pydicom's own files through the whole journey and write docs/test-files.md; half a minute
+	$(BIN)/python -m tests.tools.shipped_files
 
 gate-simulation: setup ## how often equal, better and worse models pass the gate (docs/gate.md); ten minutes; GATE="--nights 50"
 	$(BIN)/python -m tests.tools.gate_simulation $(GATE)

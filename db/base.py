@@ -22,7 +22,7 @@ from sqlalchemy import (
     literal,
     make_url,
 )
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.sql.functions import FunctionElement
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy.engine import Connection
-    from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
+    from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect, ExceptionContext
     from sqlalchemy.pool import ConnectionPoolEntry
     from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -43,6 +43,8 @@ _CONNECT_SECONDS: Final = 3
 _SQLITE_BUSY_SECONDS: Final = 10
 _SQLITE_RETRY_SECONDS: Final = 0.02
 _READ_ONLY: Final = "lungwatch_read_only"
+# SQLSTATE, PostgreSQL's appendix A
+_IDLE_IN_TRANSACTION: Final = "25P03"
 
 
 class Moment(TypeDecorator[datetime]):
@@ -213,8 +215,11 @@ def make_engine(settings: Settings) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    # a holder that is stopped or cut off within a transaction keeps its rows locked no longer than a claim holds:
+    # whoever claims passes locked rows over, and the server alone would wait for it for hours
+    idle_milliseconds = max(1, round(settings.lease_seconds * 1000))
     try:
-        return create_engine(
+        engine = create_engine(
             url,
             # identifiers of patients must not reach an exception's text
             hide_parameters=True,
@@ -228,12 +233,23 @@ def make_engine(settings: Settings) -> Engine:
                 "keepalives_count": 3,
                 "tcp_user_timeout": 20_000,
                 # jit: compiling the views' many small subqueries takes seconds, running them milliseconds
-                "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC -c jit=off",
+                "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC -c jit=off"
+                f" -c idle_in_transaction_session_timeout={idle_milliseconds}",
             },
         )
     except ModuleNotFoundError:
         message = "PostgreSQL needs its driver: pip install 'lungwatch[postgres]'"
         raise Misconfigured(message) from None
+    event.listen(engine, "handle_error", _ended_by_the_server)
+    return engine
+
+
+def _ended_by_the_server(context: ExceptionContext) -> None:
+    """Take a transaction that the server ended for its idleness for what it is: a connection that is gone."""
+    error = context.original_exception
+    if getattr(error, "sqlstate", None) == _IDLE_IN_TRANSACTION:
+        # psycopg calls it an internal error, which nobody would try again
+        raise OperationalError(context.statement, None, error, hide_parameters=True, connection_invalidated=True)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

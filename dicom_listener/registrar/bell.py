@@ -8,6 +8,7 @@ from typing import Any, Final
 from kombu.exceptions import OperationalError
 
 from core.celery import RING_CLASSIFY, Queue, make_app
+from core.failpoints import reach
 from core.logging import get, safe_error
 from core.rarely import Rarely
 from core.settings import Settings
@@ -64,8 +65,10 @@ class Bell:
         with self._app.connection_for_write() as connection:
             if _waiting(connection) >= MOST_WAITING:
                 return
+            reach("bell.ringing")
             # no arguments: the ledger knows what the work is
             self._app.send_task(RING_CLASSIFY, connection=connection, retry=False)
+            reach("bell.rung")
 
 
 def _waiting(connection: Any) -> int:

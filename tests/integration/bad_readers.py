@@ -83,28 +83,23 @@ def _babble() -> None:
     print("a library prints to standard output")  # noqa: T201 - that is the fault
 
 
-def segfault(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
-    return _read(_segfault, path, masters, rules, tell)
+# an accession number has at most 16 characters
+BY_NAME = {"_SEGV": _segfault, "_KILL": _die, "_RAIS": _raise, "_HANG": _hang, "_SPIN": _spin, "_BOMB": _explode}
 
 
-def hang(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
-    return _read(_hang, path, masters, rules, tell)
+def each_its_own(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    """Does what the accession number says behind the mark."""
+    content = path.read_bytes()
+    for name, fault in BY_NAME.items():
+        if MARK + name.encode() in content:
+            return _read(fault, path, masters, rules, tell)
+    return read_instance(path, masters, rules, tell)
 
 
-def spin(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
-    return _read(_spin, path, masters, rules, tell)
-
-
-def memory_bomb(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
-    return _read(_explode, path, masters, rules, tell)
-
-
-def killed(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+def killed_once(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    if starts(masters):
+        return read_instance(path, masters, rules, tell)
     return _read(_die, path, masters, rules, tell)
-
-
-def raises(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
-    return _read(_raise, path, masters, rules, tell)
 
 
 def babbles(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:

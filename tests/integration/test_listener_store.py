@@ -89,7 +89,7 @@ def test_every_storage_class_is_accepted(listener: ListenerProcess, peer: RawPee
     assert data_set_of(entry_of(listener, data)) == data
 
 
-def test_row_13_contexts_we_cannot_serve_are_refused(peer: RawPeer) -> None:
+def test_rows_13_16_contexts_we_cannot_serve_are_refused(peer: RawPeer) -> None:
     peer.associate(
         [
             Context(CR_STORAGE, [DEFLATED]),

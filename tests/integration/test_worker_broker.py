@@ -1,7 +1,8 @@
-"""The broker rings; without it the worker looks by itself (promise 3; fault rows 4 to 6, 31)."""
+"""The broker rings; without it the worker looks by itself (promise 3; fault rows 3 to 6, 31)."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,14 +10,17 @@ from celery import Celery
 from redis import Redis
 from sqlalchemy import Engine
 
-from core.celery import RECONCILE, RETENTION, RING_CLASSIFY, make_app
+from core.celery import RECONCILE, RETENTION, RING_CLASSIFY, Queue, make_app
+from core.failpoints import ENVIRONMENT_VARIABLE
 from core.settings import Settings
 from db.base import make_sessions
+from db.vocabulary import ReceiptState
 from tests import servers
 from tests.factories import dicom_objects as objects
 from tests.integration.retention_kit import House
-from tests.integration.worker_kit import deliver
-from tests.integration.worker_process import predictions, wait_finished, working
+from tests.integration.worker_kit import bench, deliver, spool
+from tests.integration.worker_process import predictions, receipts, wait_finished, working
+from tests.peers.listener import registrar
 from tests.waiting import wait_until
 
 
@@ -33,18 +37,21 @@ def app(brokered: Settings) -> Iterator[Celery]:
 
 
 @pytest.mark.requires("redis-server")
-def test_row_31_a_bell_wakes_an_idle_worker_and_ten_bells_give_one_result(
+def test_row_31_ten_bells_wake_two_idle_workers_and_give_one_result(
     brokered: Settings, sqlite_engine: Engine, app: Celery
 ) -> None:
-    with working(brokered, idle_poll_seconds=600, sweep_seconds=600) as worker:
-        wait_until(lambda: worker.said("model_in_service"), 60, "the worker serves")
-        wait_until(lambda: worker.said("Connected to redis"), 60, "Celery listens")
-        deliver(brokered, make_sessions(sqlite_engine), objects.phantom())
+    silent = {"idle_poll_seconds": 600, "sweep_seconds": 600}
+    with working(brokered, **silent) as worker, working(brokered, **silent) as second:
+        for one in (worker, second):
+            wait_until(lambda one=one: one.said("model_in_service"), 60, "the worker serves")  # type: ignore[misc]
+            wait_until(lambda one=one: one.said("Connected to redis"), 60, "Celery listens")  # type: ignore[misc]
+        instances = [deliver(brokered, make_sessions(sqlite_engine), objects.phantom()) for _ in range(3)]
         for _ in range(10):
             app.send_task(RING_CLASSIFY)
         wait_finished(sqlite_engine, 30)
-        assert worker.stop() == 0
-    assert predictions(sqlite_engine) == 1
+        assert (worker.stop(), second.stop()) == (0, 0)
+    assert [receipt.attempts for receipt in receipts(sqlite_engine)] == [1] * len(instances)
+    assert predictions(sqlite_engine) == len(instances)
 
 
 @pytest.mark.requires("redis-server")
@@ -127,20 +134,51 @@ def test_retention_runs_once_however_often_beat_rings(brokered: Settings, sqlite
     assert not path.exists()
 
 
-@pytest.mark.requires("rabbitmq-server")
-def test_a_bell_over_rabbitmq(
-    make_settings: Callable[..., Settings], rabbitmq_server: servers.Server, sqlite_engine: Engine
+@pytest.mark.requires("redis-server")
+def test_row_03_beat_killed_around_a_message_loses_and_doubles_nothing(
+    brokered: Settings, sqlite_engine: Engine, redis_url: str
 ) -> None:
-    settings = make_settings(broker_url=rabbitmq_server.url)
-    app = make_app(settings)
-    with working(settings, idle_poll_seconds=600, sweep_seconds=600) as worker:
-        wait_until(lambda: worker.said("model_in_service"), 60, "the worker serves")
-        wait_until(lambda: worker.said("Connected to amqp"), 60, "Celery listens")
-        deliver(settings, make_sessions(sqlite_engine), objects.phantom())
-        app.send_task(RING_CLASSIFY)
-        wait_finished(sqlite_engine, 30)
-        assert worker.stop() == 0
-    app.close()
+    program = ("-m", "tests.integration.beat_process")
+    path, _ = House(brokered, make_sessions(sqlite_engine)).study()
+    with Redis.from_url(redis_url) as client:
+        for step, messages in (("publishing", 0), ("published", 1)):
+            with working(brokered, command="beat", program=program, failpoint=f"beat.{step}") as dying:
+                assert dying.process.wait(60) == -signal.SIGKILL
+            assert client.llen(Queue.MAINTENANCE.value) == messages
+    # the next beat goes on ringing, and the message that was left counts once more
+    with (
+        working(brokered, retention_stored_days=30) as worker,
+        working(brokered, command="beat", program=program) as beat,
+    ):
+        wait_until(lambda: worker.log.read_text().count('"reconciled"') > 2, 60, "it has rung more than once")
+        assert worker.log.read_text().count('"retention_ran"') == 1
+        assert (beat.stop(15), worker.stop(15)) == (0, 0)
+    assert not path.exists()
+
+
+@pytest.mark.requires("redis-server")
+def test_row_03_a_registrar_killed_around_its_ring_loses_and_doubles_nothing(
+    brokered: Settings, sqlite_engine: Engine, redis_url: str
+) -> None:
+    sessions, count = make_sessions(sqlite_engine), 0
+    with Redis.from_url(redis_url) as client:
+        for step, rings in (("ringing", 0), ("rung", 1)):
+            spool(brokered, objects.phantom())
+            count += 1
+            process = registrar(brokered.data_dir, broker_url=redis_url).start(**{ENVIRONMENT_VARIABLE: f"bell.{step}"})
+            assert process.wait() == -signal.SIGKILL
+            # what it would have rung for is in the ledger, where a worker finds it without
+            assert len(receipts(sqlite_engine)) == count
+            assert client.llen(Queue.CLASSIFY.value) == rings
+        with process.start():
+            wait_until(
+                lambda: client.llen(Queue.CLASSIFY.value) == rings + 1, 20, "the next one rings for what it finds"
+            )
+            assert process.terminate() == 0
+    with bench(brokered, sessions) as worker:
+        worker.run()
+        assert {(one.state, one.attempts) for one in receipts(sqlite_engine)} == {(ReceiptState.CLASSIFIED, 1)}
+        assert (len(receipts(sqlite_engine)), len(worker.predictions())) == (2, 2)
 
 
 def test_beat_without_a_broker_says_what_to_do(settings: Settings, sqlite_engine: Engine) -> None:

@@ -83,7 +83,7 @@ def test_a_radiograph_is_classified_flagged_and_its_file_stored(worker: Bench) -
     assert [path.parent.name for path in (data / "stored").rglob("*.dcm")] == [receipt.sha256[:2]]
 
 
-def test_the_same_bytes_from_another_peer_are_a_duplicate_without_work(worker: Bench) -> None:
+def test_row_11_the_same_bytes_from_another_peer_are_a_duplicate_without_work(worker: Bench) -> None:
     dataset = objects.phantom()
     worker.deliver(dataset, peer="PACS")
     worker.run()
@@ -96,7 +96,7 @@ def test_the_same_bytes_from_another_peer_are_a_duplicate_without_work(worker: B
     assert len(worker.predictions()) == 1
 
 
-def test_duplicates_of_one_batch_give_one_result(worker: Bench) -> None:
+def test_row_11_duplicates_of_one_batch_give_one_result(worker: Bench) -> None:
     dataset = objects.phantom()
     receipts = [worker.deliver(dataset, peer=f"PACS{number}") for number in range(8)]
     worker.run()
@@ -106,7 +106,7 @@ def test_duplicates_of_one_batch_give_one_result(worker: Bench) -> None:
     assert len(worker.images()) == 1
 
 
-def test_a_corrected_header_keeps_the_score(worker: Bench) -> None:
+def test_row_12_a_corrected_header_keeps_the_score(worker: Bench) -> None:
     dataset = objects.phantom()
     worker.deliver(dataset)
     worker.run()
@@ -124,7 +124,7 @@ def test_a_corrected_header_keeps_the_score(worker: Bench) -> None:
     assert worker.open_flags() == [("SUSPECTED", None)]
 
 
-def test_another_lossless_syntax_is_a_header_revision(worker: Bench) -> None:
+def test_row_12_another_lossless_syntax_is_a_header_revision(worker: Bench) -> None:
     dataset = objects.phantom("same-picture")
     worker.deliver(dataset)
     worker.run()
@@ -298,7 +298,7 @@ def test_what_nobody_waits_for_goes_out_of_scope_quietly(worker: Bench) -> None:
     assert worker.open_flags() == []
 
 
-def test_other_pixels_conflict_and_the_first_stays(worker: Bench) -> None:
+def test_row_12_other_pixels_conflict_and_the_first_stays(worker: Bench) -> None:
     dataset = objects.phantom("conflict")
     worker.deliver(dataset)
     worker.run()
@@ -313,7 +313,7 @@ def test_other_pixels_conflict_and_the_first_stays(worker: Bench) -> None:
     assert len(worker.predictions()) == 1
 
 
-def test_another_object_out_of_scope_cannot_take_a_result_away(worker: Bench) -> None:
+def test_row_12_another_object_out_of_scope_cannot_take_a_result_away(worker: Bench) -> None:
     worker.deliver(objects.phantom("stolen"))
     worker.run()
     thief = worker.deliver(objects.phantom("stolen", picture=objects.gradient(seed=9), body_part="HAND"))
@@ -623,9 +623,15 @@ def test_a_receipt_put_back_before_its_file_moved_is_no_duplicate_of_itself(
 
 @pytest.mark.parametrize(
     ("values", "reason"),
-    [([np.nan], "NOT_FINITE"), ([np.inf], "NOT_FINITE"), ([1.5], "OUT_OF_RANGE"), ([[0.1, 0.9]], "INFERENCE_FAILED")],
+    [
+        ([np.nan], "NOT_FINITE"),
+        ([np.inf], "NOT_FINITE"),
+        ([1.5], "OUT_OF_RANGE"),
+        ([[0.1, 0.9]], "INFERENCE_FAILED"),
+        ([], "INFERENCE_FAILED"),
+    ],
 )
-def test_what_is_no_score_is_no_result(worker: Bench, values: list[object], reason: str) -> None:
+def test_row_30_what_is_no_score_is_no_result(worker: Bench, values: list[object], reason: str) -> None:
     worker.runtime.predict_with = lambda _: np.array(values, np.float32)
     receipt_id = worker.deliver(objects.phantom())
     worker.run()
@@ -670,7 +676,7 @@ def test_a_file_that_vanished_or_changed_is_quarantined_with_its_reason(worker: 
     assert worker.images() == []
 
 
-def test_two_workers_on_one_ledger_dispose_of_each_receipt_once(
+def test_row_31_two_workers_on_one_ledger_dispose_of_each_receipt_once(
     ledger_settings: Settings, sessions: sessionmaker[Session]
 ) -> None:
     dataset = objects.phantom()

@@ -30,6 +30,7 @@ from db.receipts import NewReceipt, register
 from db.registry import NewModel, install_champion_if_none
 from db.registry import register as register_model
 from db.vocabulary import ModelOrigin
+from dicom_listener.storage.instance_file import SpoolWriter
 from imaging.phantom_objects import to_bytes
 from imaging.spec import PreprocessSpec
 from worker.decide import DecisionRules
@@ -202,19 +203,30 @@ def deliver(
     *,
     peer: str = "PACS",
     listener: str = "listener",
+    instance: str | None = None,
 ) -> int:
-    """Put an instance into the spool as the listener does, register it, and return its receipt."""
+    """Put an instance into the spool as the listener does, register it, and return its receipt.
+
+    `instance` is what the listener would have read in a file that is given as bytes.
+    """
     data = content if isinstance(content, bytes) else from_peer(content, peer)
     entry = Entry(_INCARNATION, next(_sequence), hashlib.sha256(data).hexdigest())
     spool = Spool(settings.data_dir.resolve(), listener)
     spool.new.mkdir(parents=True, exist_ok=True)
     spool.path(entry).write_bytes(data)
     # as the listener does: deliveries of one instance are then read one after another
-    instance = None if isinstance(content, bytes) else content.SOPInstanceUID
+    instance = instance if isinstance(content, bytes) else content.SOPInstanceUID
     received = NewReceipt(entry, listener, len(data), datetime.now(UTC), peer, sop_instance_uid=instance)
     with sessions.begin() as session:
         register(session, [received], settings.overdue_seconds)
         return session.scalars(select(Receipt.id).where(Receipt.entry == entry.name)).one()
+
+
+def spool(settings: Settings, content: Dataset | bytes) -> Entry:
+    """Leave an instance in the spool as the listener does, for the registrar to find."""
+    file = SpoolWriter(Spool(settings.data_dir.resolve(), settings.listener_name)).begin()
+    file.write(content if isinstance(content, bytes) else to_bytes(content))
+    return file.commit()
 
 
 def from_peer(dataset: Dataset, peer: str) -> bytes:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,13 @@ class WorkerProcess:
 
 @contextmanager
 def working(
-    settings: Settings, *options: str, failpoint: str | None = None, command: str = "work", **overrides: object
+    settings: Settings,
+    *options: str,
+    failpoint: str | None = None,
+    command: str = "work",
+    program: Sequence[str] = ("-m", "cli"),
+    prefix: Sequence[str] = (),
+    **overrides: object,
 ) -> Iterator[WorkerProcess]:
     """Run a worker on a ledger; it is killed at the end if it still runs."""
     names = {
@@ -68,7 +74,11 @@ def working(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli", command, *options], cwd=ROOT, env=environment, stdout=output, stderr=output
+            [*prefix, sys.executable, *program, command, *options],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
     worker = WorkerProcess(process, log)
     try:

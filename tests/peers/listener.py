@@ -193,7 +193,11 @@ def registrar(data: Path, **settings: Any) -> Process:
 
 def data_set_of(path: Path) -> bytes:
     """The bytes after the file meta, found by its group length alone (PS3.10 7.1)."""
-    content = path.read_bytes()
+    return data_set_in(path.read_bytes())
+
+
+def data_set_in(content: bytes) -> bytes:
+    """The same, of a file's content."""
     assert content[128:132] == b"DICM"
     assert content[132:140] == b"\x02\x00\x00\x00UL\x04\x00"
     return content[144 + int.from_bytes(content[140:144], "little") :]

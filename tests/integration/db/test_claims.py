@@ -7,14 +7,17 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.settings import Settings
+from db.base import make_engine, make_sessions
 from db.claims import Claim, LeaseLost, claim, finish, release, renew, start_attempt, waits_elsewhere
 from db.models.receipt import Receipt
 from db.receipts import register
 from db.vocabulary import IllegalMove, ReceiptState, Urgency
 from tests.factories.rows import ago, new_receipts
+from tests.waiting import wait_until
 
 Sessions = sessionmaker[Session]
 
@@ -188,6 +191,23 @@ def test_a_lease_left_ahead_by_a_clock_that_was_set_back_is_over(sessions: Sessi
     with sessions.begin() as session:
         assert not start_attempt(session, dead)
         assert start_attempt(session, held)
+
+
+# on SQLite a writer that is stopped stops the others too, on the one host that there is
+@pytest.mark.parametrize("ledger_settings", ["postgresql"], indirect=True)
+def test_row_02_a_holder_stopped_within_a_transaction_locks_no_longer_than_a_lease(
+    ledger_settings: Settings, sessions: Sessions
+) -> None:
+    _register(sessions, 2)
+    stopped = make_engine(ledger_settings.model_copy(update={"lease_seconds": 0.5}))
+    with pytest.raises(OperationalError), make_sessions(stopped).begin() as session:  # noqa: PT012 - at the commit
+        # its rows are locked, so whoever claims passes them over
+        assert len(claim(session, 10, 60)) == 2
+        assert len(wait_until(lambda: _claim(sessions), 30, "another takes them")) == 2
+    # and it goes on with a new connection
+    with make_sessions(stopped).begin() as session:
+        assert claim(session, 10, 60) == []
+    stopped.dispose()
 
 
 def test_many_workers_never_claim_the_same_receipt(sessions: Sessions) -> None:

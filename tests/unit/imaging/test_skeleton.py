@@ -119,7 +119,7 @@ def test_bytes_of_the_other_kind_of_vr_are_refused() -> None:
 
 @pytest.mark.parametrize("levels", [17, 200, 50_000])
 @pytest.mark.parametrize("length", ["undefined", "defined"])
-def test_deep_nesting_ends_at_once(levels: int, length: str) -> None:
+def test_row_17_deep_nesting_ends_at_once(levels: int, length: str) -> None:
     if length == "undefined":
         opened = (explicit(0x0008, 0x1140, b"SQ", b"", UNDEFINED) + ITEM) * levels
         content = file(MODALITY, opened, (ITEM_END + SEQUENCE_END) * levels)

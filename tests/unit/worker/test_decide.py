@@ -55,7 +55,7 @@ def test_threshold_and_band(score: float, outcome: Outcome, flags: list[FlagKind
         (-0.0000001, Rejection.OUT_OF_RANGE),
     ],
 )
-def test_no_number_never_reassures(score: float | None, reason: Rejection) -> None:
+def test_row_30_no_number_never_reassures(score: float | None, reason: Rejection) -> None:
     decision = decide(score, RULES, GOOD)
     assert (decision.outcome, decision.reason) == (Outcome.NO_RESULT, reason)
     assert (decision.score, decision.probability) == (None, None)
