@@ -59,6 +59,7 @@ class Reads(Generic[T]):
         self._room = max(_AHEAD_OF_EACH * lanes.count, lanes.count + batch)
         self._maximum_attempts = maximum_attempts
         self._following: Claim | None = None
+        self._alone = False
         self._in_hand: dict[Future[T], Claim] = {}
 
     def __len__(self) -> int:
@@ -72,12 +73,19 @@ class Reads(Generic[T]):
         others : bool
             Whether images that were read before are still on their way.
         """
-        while len(self._in_hand) < self._room and not any(map(self._must_be_alone, self._in_hand.values())):
+        if self._alone and (self._in_hand or others):
+            return
+        self._alone = False
+        while len(self._in_hand) < self._room and not self._alone:
             if self._following is None:
                 self._following = next(self._claims, None)
             following = self._following
-            if following is None or (self._must_be_alone(following) and (self._in_hand or others)):
+            if following is None:
                 return
+            if 0 < following.attempts == self._maximum_attempts - 1:
+                if self._in_hand or others:
+                    return
+                self._alone = True
             self._in_hand[self._lanes.submit(self._read, following)] = following
             self._following = None
             self.begun += 1
@@ -90,6 +98,3 @@ class Reads(Generic[T]):
     def cancel(self) -> None:
         """Take back what no lane has begun; it was not started."""
         self._in_hand = {future: one for future, one in self._in_hand.items() if not future.cancel()}
-
-    def _must_be_alone(self, claim: Claim) -> bool:
-        return 0 < claim.attempts == self._maximum_attempts - 1
