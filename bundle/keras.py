@@ -1,4 +1,4 @@
-"""Serving with TensorFlow, where a GPU makes batches worth it.
+"""Serving with Keras, on TensorFlow and where a GPU makes batches worth it.
 
 The network is built by our own code and only weights come from the bundle:
 Keras' own archive formats can name code to run, and `safe_mode` is no boundary.
@@ -7,17 +7,23 @@ Keras' own archive formats can name code to run, and `safe_mode` is no boundary.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle import backends
 from bundle.architectures.table import ARCHITECTURES, FEATURES, LABEL
 from bundle.errors import BundleRefused
 from bundle.manifest import WEIGHTS
 from bundle.quiet import hush_tensorflow
-from bundle.runtime import Seen, check_inputs
+from bundle.runtime import KerasOptions, Seen, check_inputs
+
+# what stands in predictions' rows
+_NAME: Final = "keras"
+_USUAL: Final = "tensorflow"
 
 
 def network(architecture: str, weights: bytes) -> Any:
@@ -67,7 +73,11 @@ def with_features(model: Any) -> Any:
 
 
 class KerasRuntime:
-    """A Keras network on TensorFlow.
+    """A Keras network, on TensorFlow unless ``KERAS_BACKEND`` says otherwise.
+
+    Where each batch size costs a compilation, batches are filled up to one of
+    a few sizes, and all of those are run before the first image: nothing is
+    compiled in service.
 
     Parameters
     ----------
@@ -77,27 +87,50 @@ class KerasRuntime:
         Which output column is PNEUMONIA.
     labels : int
         How many columns there must be.
+    options : KerasOptions
+        What it computes with.
+
+    Attributes
+    ----------
+    name : str
+        ``keras`` on TensorFlow, else ``keras-`` and the backend.
+    batches_pay : bool
+        See `bundle.runtime.Runtime.batches_pay`.
+
+    Raises
+    ------
+    BundleRefused
+        If the network is not what the bundle says.
+    Misconfigured
+        If an option cannot be met here.
     """
 
-    name = "keras"
+    def __init__(
+        self,
+        architecture: str,
+        weights: bytes,
+        positive_column: int,
+        labels: int,
+        options: KerasOptions = KerasOptions(),  # noqa: B008 - frozen
+    ) -> None:
+        backend = backends.set_up(options)
+        import keras  # noqa: PLC0415 - set up first
 
-    def __init__(self, architecture: str, weights: bytes, positive_column: int, labels: int) -> None:
-        hush_tensorflow()
-        import tensorflow as tf  # noqa: PLC0415 - seconds and 700 MB that only this runtime pays
-
-        for gpu in tf.config.list_physical_devices("GPU"):
-            # several workers share a GPU; the default takes all of its memory
-            tf.config.experimental.set_memory_growth(gpu, True)  # noqa: FBT003 - TensorFlow's signature
-        model = network(architecture, weights)
+        self._to_numpy = keras.ops.convert_to_numpy
+        self.name = _NAME if keras.backend.backend() == _USUAL else f"{_NAME}-{keras.backend.backend()}"
+        self.batches_pay = backend.on_gpu
+        with backend.here():
+            model = network(architecture, weights)
+            whole = with_features(model)
         self._shape = tuple(int(side) for side in model.input_shape[1:])
         if model.output_shape[-1] != labels:
             raise BundleRefused("the bundle's network does not give one column per label")
         self._column = positive_column
-        signature = tf.TensorSpec((None, *self._shape), tf.float32)
-        whole = with_features(model)
-        # one trace for every batch size, and a fraction of the cost of Keras' own predict
-        self._call = tf.function(lambda images: whole(images, training=False), input_signature=[signature])
         self._features = None if whole is model else tuple(model.get_layer(FEATURES).output.shape[1:])
+        self._call = backend.compile(whole)
+        self._sizes = batch_sizes(options.batch) if backend.fixed_shapes else ()
+        for size in self._sizes:
+            self._call(np.zeros((size, *self._shape), np.float32))
 
     def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score images; see `bundle.runtime.Runtime.predict`."""
@@ -109,7 +142,26 @@ class KerasRuntime:
         if len(inputs) == 0:
             nothing = None if self._features is None else np.empty((0, *self._features), np.float32)
             return Seen(np.empty(0, np.float32), nothing)
-        found = self._call(inputs)
+        parts = [self._look(part) for part in self._parts(inputs)]
+        features = None if self._features is None else np.concatenate([part.features for part in parts])
+        return Seen(np.concatenate([part.scores for part in parts]), features)
+
+    def _parts(self, inputs: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        """Yield the images in batches no larger than the largest that is ready."""
+        most = self._sizes[-1] if self._sizes else len(inputs)
+        for start in range(0, len(inputs), most):
+            yield inputs[start : start + most]
+
+    def _look(self, inputs: NDArray[np.float32]) -> Seen:
+        count = len(inputs)
+        size = next((size for size in self._sizes if size >= count), count)
+        found = self._call(np.concatenate([inputs, np.zeros((size - count, *self._shape), np.float32)]))
         if self._features is None:
-            return Seen(found.numpy()[:, self._column], None)
-        return Seen(found[LABEL].numpy()[:, self._column], found[FEATURES].numpy())
+            return Seen(self._to_numpy(found)[:count, self._column], None)
+        scores, features = self._to_numpy(found[LABEL]), self._to_numpy(found[FEATURES])
+        return Seen(scores[:count, self._column], features[:count])
+
+
+def batch_sizes(most: int) -> tuple[int, ...]:
+    """Return the powers of two below `most`, and `most`: no batch is filled up to twice its size."""
+    return (*(1 << power for power in range((most - 1).bit_length())), most)

@@ -37,6 +37,7 @@ class LiteRTRuntime:
     """
 
     name = "litert"
+    batches_pay = False
 
     def __init__(self, model: bytes, threads: int, positive_column: int, labels: int) -> None:
         from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - commands without a model start faster

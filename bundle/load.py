@@ -14,7 +14,7 @@ from bundle.errors import BundleRefused
 from bundle.familiarity import Familiarity
 from bundle.head import Head
 from bundle.manifest import CHECKS, FAMILIARITY, HEAD, LITERT, WEIGHTS, Manifest
-from bundle.runtime import Runtime, choose
+from bundle.runtime import KerasOptions, Runtime, choose
 from bundle.signing import trusted_keys
 from bundle.store import VerifiedBundle, verify
 from core.errors import Misconfigured
@@ -72,6 +72,8 @@ def load(
     expected_digest: str | None,
     keys: Sequence[Ed25519PublicKey],
     threads: int = 1,
+    *,
+    options: KerasOptions = KerasOptions(),  # noqa: B008 - frozen
 ) -> LoadedModel:
     """Verify a bundle, bring its network up in a runtime, and compare the scores it was shipped with.
 
@@ -83,16 +85,25 @@ def load(
         From the registry; None where there is no row.
     threads : int
         LiteRT's.
+    options : KerasOptions
+        Keras'.
 
     Raises
     ------
     BundleRefused
         Whatever is wrong; nothing was put in service.
+    Misconfigured
+        If an option cannot be met here.
     """
-    return bring_up(verify(directory, expected_digest, keys), choice, threads)
+    return bring_up(verify(directory, expected_digest, keys), choice, threads, options)
 
 
-def bring_up(bundle: VerifiedBundle, choice: RuntimeChoice, threads: int = 1) -> LoadedModel:
+def bring_up(
+    bundle: VerifiedBundle,
+    choice: RuntimeChoice,
+    threads: int = 1,
+    options: KerasOptions = KerasOptions(),  # noqa: B008 - frozen
+) -> LoadedModel:
     """Bring a verified bundle's network up in a runtime and compare the scores it was shipped with; see `load`."""
     manifest = bundle.manifest
     try:
@@ -106,7 +117,7 @@ def bring_up(bundle: VerifiedBundle, choice: RuntimeChoice, threads: int = 1) ->
         from bundle.keras import KerasRuntime  # noqa: PLC0415 - LiteRT must not import TensorFlow
 
         runtime = KerasRuntime(
-            manifest.architecture, bundle.files[WEIGHTS], manifest.positive_column, len(manifest.labels)
+            manifest.architecture, bundle.files[WEIGHTS], manifest.positive_column, len(manifest.labels), options
         )
     else:
         from bundle.litert import LiteRTRuntime  # noqa: PLC0415 - likewise
@@ -119,5 +130,10 @@ def bring_up(bundle: VerifiedBundle, choice: RuntimeChoice, threads: int = 1) ->
 
 
 def load_for(settings: Settings, directory: Path, expected_digest: str | None) -> LoadedModel:
-    """`load` with the runtime, threads and trusted keys of the settings."""
-    return load(directory, settings.runtime, expected_digest, trusted_keys(settings), settings.runtime_threads)
+    """`load` with what the settings say."""
+    return bring_up_for(settings, verify(directory, expected_digest, trusted_keys(settings)))
+
+
+def bring_up_for(settings: Settings, bundle: VerifiedBundle) -> LoadedModel:
+    """`bring_up` with what the settings say."""
+    return bring_up(bundle, settings.runtime, settings.runtime_threads, KerasOptions.from_settings(settings))

@@ -1,19 +1,46 @@
-"""What runs a network: LiteRT on CPU, TensorFlow where a GPU is visible, both behind one protocol."""
+"""What runs a network: LiteRT on CPU, Keras on TensorFlow where a GPU is visible, both behind one protocol."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.settings import RuntimeChoice
+from core.settings import RuntimeChoice, Settings
 
 # where Linux shows an NVIDIA GPU: the driver's device nodes, or WSL's
 _GPU_NODES: Final = ("nvidia[0-9]*", "dxg")
+
+
+@dataclass(frozen=True, slots=True)
+class KerasOptions:
+    """What a Keras network computes with.
+
+    Attributes
+    ----------
+    batch : int
+        The largest batch to be ready for.
+    gpu : int or None
+        Number of the GPU, among those that are visible; None takes the first.
+    memory_bytes : int or None
+        Most of its memory; None lets it grow as needed.
+    xla : bool
+        Compile with XLA; TensorFlow's alone, JAX has nothing else.
+    """
+
+    batch: int = 32
+    gpu: int | None = None
+    memory_bytes: int | None = None
+    xla: bool = False
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Take what is set."""
+        return cls(settings.inference_batch, settings.gpu, settings.gpu_memory_bytes, settings.inference_xla)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +65,11 @@ class Runtime(Protocol):
     @property
     def name(self) -> str:
         """``litert`` or ``keras``; stored with every prediction."""
+        ...
+
+    @property
+    def batches_pay(self) -> bool:
+        """Whether many images at once cost much less than one by one, so that one may wait for others."""
         ...
 
     def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from bundle.load import STARTER, STARTER_LOCATION, LoadedModel, bring_up, locate
+from bundle.load import STARTER, STARTER_LOCATION, LoadedModel, bring_up_for, locate
 from bundle.manifest import FITTED_PATIENTS
 from bundle.signing import trusted_keys
 from bundle.store import VerifiedBundle, verify
@@ -47,7 +47,7 @@ def load(settings: Settings, model: str) -> tuple[LoadedModel, frozenset[str]]:
     """Find, verify and bring up a model; returned with the keyed digests of the patients it was fitted on."""
     verified = find(settings, model)
     fitted = frozenset(verified.files[FITTED_PATIENTS].decode("ascii").split())
-    return bring_up(verified, settings.runtime, settings.runtime_threads), fitted
+    return bring_up_for(settings, verified), fitted
 
 
 def champion_or_starter(settings: Settings) -> str:

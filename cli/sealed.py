@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from bundle.load import bring_up
+from bundle.load import bring_up_for
 from bundle.manifest import FITTED_PATIENTS
 from cli import model_choice
 from cli.ledger import open_ledger
@@ -42,7 +42,7 @@ def evaluate_sealed(model: str, reason: str) -> Opened:
                 f"{verified.manifest.title} is not registered, so opening the sealed share for it could not be kept; "
                 "see lungwatch models list"
             )
-        loaded = bring_up(verified, settings.runtime, settings.runtime_threads)
+        loaded = bring_up_for(settings, verified)
         fitted = frozenset(verified.files[FITTED_PATIENTS].decode("ascii").split())
         with bars() as shown:
             return open_sealed(

@@ -210,6 +210,23 @@ class Settings(BaseSettings):
     helper_images: int = Field(500, description="Images after which a helper is replaced.", ge=1, le=1_000_000)
     runtime: RuntimeChoice = Field(RuntimeChoice.AUTO, description="auto, litert or keras.")
     runtime_threads: int = Field(1, description="Threads LiteRT uses.", ge=1, le=64)
+    inference_batch: int = Field(32, description="Images a model scores at once, at most.", ge=1, le=1024)
+    inference_wait_seconds: float = Field(
+        0.02, description="On a GPU, how long an image may wait for others to be scored with it.", ge=0, le=10
+    )
+    inference_xla: bool = Field(default=False, description="Let TensorFlow compile the model with XLA.")
+    gpu: int | None = Field(
+        None,
+        description="Number of the GPU this worker takes, of those in CUDA_VISIBLE_DEVICES; empty: the first.",
+        ge=0,
+        le=255,
+    )
+    gpu_memory_bytes: int | None = Field(
+        None,
+        description="Most of the GPU's memory a worker takes; empty: as much as it needs, growing.",
+        ge=256 * _MEGABYTE,
+        le=_TERABYTE,
+    )
     champion_poll_seconds: float = Field(
         10.0, description="How often a worker asks which model is champion.", gt=0, le=_HOUR
     )
@@ -440,6 +457,8 @@ class Settings(BaseSettings):
         "tls_port",
         "listener_metrics_port",
         "worker_metrics_port",
+        "gpu",
+        "gpu_memory_bytes",
         "retention_stored_days",
         "retention_masters_days",
         "nightly_hour",

@@ -15,6 +15,7 @@ from bundle.familiarity import Familiarity
 from bundle.head import Head
 from bundle.runtime import Runtime, Seen
 from core import failpoints, logging
+from core.errors import LungwatchError
 from core.logging import safe_error
 from imaging.master import load_master
 from imaging.reading import MasterReference, Quality
@@ -27,6 +28,8 @@ from worker.stages import Judgement, Prepared, Read
 log = logging.get(__name__)
 
 _HEAT_DIGITS: Final = 4
+# of features: image, row, column, channel
+_MAP_AXES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,41 +85,62 @@ def score(
     if not inputs:
         return []
     failpoints.reach("predicting")
-    batch = np.stack(inputs)
     try:
-        seen = Seen(np.asarray(runtime.predict(batch)), None) if head is None else runtime.look(batch)
-        values = seen.scores
-        heats = [None] * len(inputs) if head is None else _heats(head, seen)
+        return _together(runtime, np.stack(inputs), familiarity, head)
     except Exception as error:  # noqa: BLE001 - a runtime raises what it likes, and a batch must not die of it
         if len(inputs) > 1:
             log.warning("batch_failed", images=len(inputs), **safe_error(error))
             return [score(runtime, [one], familiarity, head)[0] for one in inputs]
         log.error("inference_failed", **safe_error(error))  # noqa: TRY400 - the text may quote data
-        return [Score(failed=Rejection.INFERENCE_FAILED, again=True)]
-    if values.shape != (len(inputs),) or not np.issubdtype(values.dtype, np.floating):
-        if len(inputs) > 1:
-            return [score(runtime, [one], familiarity, head)[0] for one in inputs]
-        log.error("inference_shape", shape=list(values.shape), dtype=str(values.dtype))
-        return [Score(failed=Rejection.INFERENCE_FAILED)]
-    unlike = [None] * len(inputs) if familiarity is None else _unlike(familiarity, batch)
+        # what has the wrong shape once has it again
+        return [Score(failed=Rejection.INFERENCE_FAILED, again=not isinstance(error, WrongShape))]
+
+
+class WrongShape(LungwatchError):
+    """What a runtime gave is not one value, or one map, for each image."""
+
+
+def _together(
+    runtime: Runtime, batch: NDArray[np.float32], familiarity: Familiarity | None, head: Head | None
+) -> list[Score]:
+    """Classify a batch as a whole.
+
+    Raises
+    ------
+    WrongShape
+        If that gives something else than a number for each image.
+    """
+    seen = Seen(np.asarray(runtime.predict(batch)), None) if head is None else runtime.look(batch)
+    values = _a_number_each("scores", seen.scores, len(batch))
+    heats = [None] * len(batch) if head is None else _heats(head, seen, len(batch))
+    unlike = [None] * len(batch) if familiarity is None else _unlike(familiarity, batch)
     return [
-        Score(float(value), unfamiliarity=strange, heat=heat)
+        Score(value, unfamiliarity=strange, heat=heat)
         for value, strange, heat in zip(values, unlike, heats, strict=True)
     ]
 
 
-def _heats(head: Head, seen: Seen) -> list[list[list[float]] | None]:
+def _a_number_each(what: str, values: NDArray[np.floating], count: int) -> list[float]:
+    """Return an array's numbers, finite or not, if there is one for each image."""
+    if values.shape != (count,) or not np.issubdtype(values.dtype, np.floating):
+        raise WrongShape(f"{what} of {count} images have shape {values.shape} and are {values.dtype}")
+    return [float(value) for value in values]
+
+
+def _heats(head: Head, seen: Seen, count: int) -> list[list[list[float]] | None]:
     """Return each image's class activation map, rounded for the ledger; None where it is not finite."""
-    if seen.features is None:
-        message = "the runtime gives no features"
-        raise ValueError(message)
-    maps = head.heat(seen.features)
+    features = seen.features
+    sound = features is not None and features.ndim == _MAP_AXES
+    if features is None or not sound or (len(features), features.shape[-1]) != (count, len(head.towards)):
+        raise WrongShape(f"features of {count} images have shape {None if features is None else features.shape}")
+    maps = head.heat(features)
     return [np.round(one.astype(np.float64), _HEAT_DIGITS).tolist() if np.isfinite(one).all() else None for one in maps]
 
 
 def _unlike(familiarity: Familiarity, batch: NDArray[np.float32]) -> list[float | None]:
     """Return each image's unfamiliarity; None where it is not finite, which `worker.decide` takes for unfamiliar."""
-    return [float(value) if math.isfinite(value) else None for value in familiarity.unfamiliarity(batch)]
+    values = _a_number_each("unfamiliarities", familiarity.unfamiliarity(batch), len(batch))
+    return [value if math.isfinite(value) else None for value in values]
 
 
 def judge(found: Score, serving: Serving, quality: Quality, digest: str) -> Judgement:

@@ -13,7 +13,6 @@ import importlib
 import math
 import os
 import resource
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -44,8 +43,6 @@ def main() -> int:
     answers = _private_output()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (arguments.memory_bytes, arguments.memory_bytes))
-    # a terminal's Ctrl-C reaches the whole group; the worker decides when its helpers end
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     module, _, function = arguments.reader.partition(":")
     reader = getattr(importlib.import_module(module), function)
     os.write(answers, READY)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -98,7 +99,7 @@ class Helper:
         TransientFailure
             If it cannot be started, ends or takes too long before it is ready: this host fails, not an image.
         """
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and _runs(self._process):
             return
         self.stop()
         command = [
@@ -109,8 +110,14 @@ class Helper:
             *("--reader", self._reader),
         ]
         try:
+            # a group of its own: what a library starts in there ends with it, and a terminal's Ctrl-C passes it by
             self._process = subprocess.Popen(  # noqa: S603 - our own module, no received text
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=helper_environment(), bufsize=0
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=helper_environment(),
+                bufsize=0,
+                process_group=0,
             )
             self._images = 0
             ready = self._line(time.monotonic() + self._limits.start_seconds) == READY
@@ -182,7 +189,7 @@ class Helper:
         """Kill the process from another thread; the one that owns the helper notices and collects it."""
         process = self._process
         if process is not None:
-            process.kill()
+            _kill(process)
 
     def stop(self) -> None:
         """Kill the process, if one runs, and collect it; for the owning thread, or after it ended."""
@@ -190,7 +197,7 @@ class Helper:
         self._unread = b""
         if process is None:
             return
-        process.kill()
+        _kill(process)
         process.wait()
         for stream in (process.stdin, process.stdout):
             if stream is not None:
@@ -230,8 +237,11 @@ class Helper:
     def _ended(self) -> HelperFailed:
         """Say how the process ended."""
         process = self._process
-        code = None if process is None else process.wait()
+        if process is not None and process.returncode is None:
+            # left uncollected until its group is killed: till then the number of the group is nobody else's
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         self.stop()
+        code = None if process is None else process.returncode
         if code is not None and code < 0:
             name = signal.Signals(-code).name
             if -code == signal.SIGXCPU:
@@ -240,6 +250,18 @@ class Helper:
                 )
             return HelperFailed(Rejection.CRASHED, f"the helper process was ended by {name}")
         return HelperFailed(Rejection.CRASHED, f"the helper process ended with status {code}")
+
+
+def _runs(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process has not ended; does not collect it."""
+    return process.returncode is None and os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that nobody collected yet, and all that it started."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 class Helpers:

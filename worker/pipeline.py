@@ -26,7 +26,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, TypeVar
@@ -48,11 +47,13 @@ from imaging.reading import MasterReference, Reading
 from imaging.reasons import Rejection
 from worker import rows
 from worker.backoff import backoff
+from worker.batching import Batch
 from worker.classify import judge, prepare, score
 from worker.lanes import Lanes
 from worker.metrics import told
 from worker.metrics.figures import Failure, Figures
 from worker.read import Reader
+from worker.reads import Reads
 from worker.record import known_already, record, resolved
 from worker.resolve import Resolution
 from worker.serving import Serving
@@ -67,6 +68,8 @@ Finding = Read | KnownAlready | AttemptFailed | HostFailed
 # what is left of a lease is never less than this share when work goes on
 _RENEWALS: Final = 4
 _TICK_SECONDS: Final = 1.0
+# then what is in hand is finished, and the engine settles, beats and looks for another champion
+_CLAIMING_SECONDS: Final = 1.0
 # an image that failed waits, so that its neighbours go first
 _BACK_OFF_SECONDS: Final = 2.0
 
@@ -75,7 +78,8 @@ class Journey:
     """Takes receipts from claimed to disposed of, a batch at a time, on one thread of its own.
 
     Files are read on lanes, one thread and one helper process each, while this
-    thread classifies and records what is ready.
+    thread classifies and records what is ready: neither waits for the other
+    (`worker.reads`, `worker.batching`).
     """
 
     def __init__(
@@ -105,7 +109,7 @@ class Journey:
         return self._trouble.problem or self._absent
 
     def run_batch(self, serving: Serving, stopping: threading.Event, tick: Callable[[], None]) -> int:
-        """Claim a batch and dispose of it.
+        """Claim what waits and dispose of it, with one model throughout.
 
         When `stopping` is set, what is being read is finished and the rest is given back.
         `tick` is called between images, at least every few seconds.
@@ -113,20 +117,40 @@ class Journey:
         Returns
         -------
         int
-            Receipts claimed; 0 means that nothing waits that this host could do now.
+            Receipts taken in hand; 0 means that nothing waits that this host could do now.
         """
         self._stopping = stopping
         if self._trouble.resting:
             return 0
-        claims = self._claim()
+        batch = Batch(serving.collecting, self._clock)
+        reads = Reads(
+            self._lanes,
+            partial(self._reader.read, rules=serving.reading_rules),
+            self._claims(),
+            batch=serving.collecting.ahead,
+            maximum_attempts=self._settings.maximum_attempts,
+        )
         try:
-            for findings in self._read(claims, serving, stopping):
-                self._dispose(findings, serving)
+            while self._feed(reads, batch):
+                batch.add(self._dispose(self._found(reads, batch.seconds_left), serving))
+                # before the model runs
+                self._feed(reads, batch)
+                while images := batch.close(more_may_come=bool(reads) and not stopping.is_set()):
+                    self._classify(images, serving)
                 tick()
         finally:
+            reads.cancel()
             self._trouble.batch_ended()
             self._give_back()
-        return len(claims)
+        return reads.begun
+
+    def _claims(self) -> Iterator[Claim]:
+        """Claim a batch, and others when it is used up, as long as they come full and it is not time for other work."""
+        ends = self._clock.monotonic() + _CLAIMING_SECONDS
+        while claims := self._claim():
+            yield from claims
+            if len(claims) < self._settings.batch_size or self._trouble.resting or self._clock.monotonic() >= ends:
+                return
 
     def _claim(self) -> list[Claim]:
         here = self._spools()
@@ -137,10 +161,11 @@ class Journey:
             absent = None if claims else waits_elsewhere(session, here)
         if not claims:
             self._absent = None if absent is None else _missing_spool(absent)
-        self._held = {one.receipt_id: one for one in claims}
-        self._renewed = self._clock.monotonic()
-        if claims:
-            failpoints.reach("claimed")
+            return []
+        if not self._held:
+            self._renewed = self._clock.monotonic()
+        self._held |= {one.receipt_id: one for one in claims}
+        failpoints.reach("claimed")
         return claims
 
     def _spools(self) -> list[str]:
@@ -151,34 +176,29 @@ class Journey:
             log.error("spool_unreadable", **safe_error(error))  # noqa: TRY400 - the text may quote a path
             return []
 
-    def _read(self, claims: list[Claim], serving: Serving, stopping: threading.Event) -> Iterator[list[Finding]]:
-        """Yield what the lanes found, as it comes, never with more in hand than there are lanes and one spare."""
-        waiting = iter(claims)
-        reading: dict[Future[Finding], Claim] = {}
-        while True:
-            while len(reading) <= self._lanes.count and not stopping.is_set():
-                following = next(waiting, None)
-                if following is None:
-                    break
-                reading[self._lanes.submit(self._reader.read, following, serving.reading_rules)] = following
-            if stopping.is_set():
-                # a lane that has not begun its file is not in hand
-                reading = {future: one for future, one in reading.items() if not future.cancel()}
-            if not reading:
-                return
-            done, _ = wait(reading, _TICK_SECONDS, FIRST_COMPLETED)
-            self._renew()
-            findings = []
-            for future in done:
-                held = reading.pop(future)
-                try:
-                    findings.append(future.result())
-                except LeaseLost:
-                    self._lost(held)
-            yield findings
+    def _feed(self, reads: Reads[Finding], batch: Batch) -> bool:
+        """Keep the lanes busy; whether anything is in hand."""
+        if self._stopping.is_set():
+            # a lane that has not begun its file is not in hand
+            reads.cancel()
+        else:
+            reads.submit(others=bool(batch))
+        return bool(reads or batch)
 
-    def _dispose(self, findings: list[Finding], serving: Serving) -> None:
-        """Take each finding to its end; those that need the model go together."""
+    def _found(self, reads: Reads[Finding], at_most: float) -> list[Finding]:
+        """Wait for what the lanes find, no longer than for the next tick, and keep the leases meanwhile."""
+        done = reads.wait(min(_TICK_SECONDS, at_most))
+        self._renew()
+        findings = []
+        for held, future in done:
+            try:
+                findings.append(future.result())
+            except LeaseLost:
+                self._lost(held)
+        return findings
+
+    def _dispose(self, findings: list[Finding], serving: Serving) -> list[Prepared]:
+        """Take each finding to its end; return those that need the model."""
         in_scope: list[Prepared] = []
         for finding in findings:
             match finding:
@@ -191,7 +211,7 @@ class Journey:
                 case Read():
                     with self._its_own_failure(finding):
                         in_scope += self._dispose_of_read(finding, serving)
-        self._classify(in_scope, serving)
+        return in_scope
 
     def _dispose_of_read(self, read: Read, serving: Serving) -> list[Prepared]:
         """Record what needs no score; return what does."""
@@ -253,6 +273,7 @@ class Journey:
         seconds = time.perf_counter() - began
         for image, found in zip(images, scores, strict=True):
             image.read.reading.seconds[told.INFERENCE] = seconds
+            self._renew()
             if found.failed is not None and found.again:
                 self._failed(_spent(image.read, found.failed, "the model failed on this image"))
                 continue

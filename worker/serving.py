@@ -21,6 +21,7 @@ from db.vocabulary import ModelOrigin
 from imaging.instance import ReadingRules
 from imaging.scope import ScopeRules
 from imaging.spec import PreprocessSpec
+from worker.batching import AT_ONCE, Collecting
 from worker.decide import DecisionRules
 from worker.stages import ModelStamp
 
@@ -57,6 +58,8 @@ class Serving:
         What tells images unlike the training data, where the bundle has it.
     head : Head or None
         What makes heatmaps, likewise.
+    collecting : Collecting
+        How images are brought together for it.
     """
 
     wanted: Wanted
@@ -66,6 +69,7 @@ class Serving:
     reading_rules: ReadingRules
     familiarity: Familiarity | None = None
     head: Head | None = None
+    collecting: Collecting = AT_ONCE
 
 
 def open_bundle(settings: Settings, wanted: Wanted) -> Serving:
@@ -85,7 +89,9 @@ def open_bundle(settings: Settings, wanted: Wanted) -> Serving:
     )
     ages = loaded.manifest.intended_use.age_days
     rules = reading_rules(settings, ages)
-    return Serving(wanted, loaded.spec, loaded.runtime, stamp, rules, loaded.familiarity, loaded.head)
+    seconds = settings.inference_wait_seconds if loaded.runtime.batches_pay else 0.0
+    collecting = Collecting(settings.inference_batch, seconds)
+    return Serving(wanted, loaded.spec, loaded.runtime, stamp, rules, loaded.familiarity, loaded.head, collecting)
 
 
 def reading_rules(settings: Settings, ages_days: tuple[float, float]) -> ReadingRules:

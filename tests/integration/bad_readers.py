@@ -8,8 +8,12 @@ decode. Each start of a bad object leaves a line in ``starts`` beside the master
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -138,3 +142,53 @@ def full_rejected(path: Path, masters: Path, rules: ReadingRules, tell: Tell) ->
     if rules.every_pixel and MARK in path.read_bytes():
         return replace(reading, master=None, rejected=Rejection.DECODE_FAILED, detail="damaged in its finest level")
     return reading
+
+
+def starts_a_child_and_hangs(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    """Start a program, as a library might, tell its number and what limits it has, and hang with it."""
+    child = subprocess.Popen([sys.executable, "-c", _CHILD], stdout=subprocess.PIPE)
+    if child.stdout is None:
+        raise RuntimeError
+    (masters.parent / "child").write_bytes(child.stdout.readline())
+    _hang()
+    return read_instance(path, masters, rules, tell)
+
+
+def exhausts_in_a_thread(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    """Let a thread of the helper run for ever, as a decoder with threads of its own might."""
+    thread = threading.Thread(target=_spin, daemon=True)
+    thread.start()
+    thread.join()
+    return read_instance(path, masters, rules, tell)
+
+
+def hoards(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    """Keep 100 MB for every image that was ever read, as a library that leaks."""
+    _HOARD.append(np.ones(100 << 20, np.uint8))
+    return read_instance(path, masters, rules, tell)
+
+
+def confesses(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    """Write down what the helper's process has imported and inherited."""
+    about = {
+        "modules": sorted(sys.modules),
+        "environment": dict(os.environ),
+        "descriptors": [str(one.readlink()) for one in list(Path("/proc/self/fd").iterdir()) if one.is_symlink()],
+    }
+    (masters.parent / "confession").write_text(json.dumps(about))
+    return read_instance(path, masters, rules, tell)
+
+
+def waits_for_the_bad(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    """The bad object ends its helper; good ones are read only once it has begun, so both are in hand together."""
+    while MARK not in path.read_bytes() and not starts(masters):
+        time.sleep(0.01)
+    return _read(_die, path, masters, rules, tell)
+
+
+_HOARD: list[np.ndarray] = []
+_CHILD = """
+import os, resource, time
+print(os.getpid(), *resource.getrlimit(resource.RLIMIT_AS), flush=True)
+time.sleep(600)
+"""

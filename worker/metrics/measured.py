@@ -35,6 +35,11 @@ class Measured:
         """The runtime's."""
         return self._runtime.name
 
+    @property
+    def batches_pay(self) -> bool:
+        """The runtime's."""
+        return self._runtime.batches_pay
+
     def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score images; see `bundle.runtime.Runtime.predict`."""
         with self._counted(len(inputs)):
