@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import structlog
+from numpy.typing import NDArray
 from pydicom import uid
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session, sessionmaker
@@ -24,6 +27,7 @@ from tests.integration.bad_readers import MARK
 from tests.integration.worker_kit import Bench, bench, deliver
 from tests.integration.worker_process import wait_finished, working
 from tests.waiting import wait_until
+from worker.batching import Collecting
 from worker.metrics.families import LEDGER, WORKER
 
 Sessions = sessionmaker[Session]
@@ -76,7 +80,7 @@ def test_each_step_of_a_journey_is_counted_and_logged(settings: Settings, sessio
     assert found["commit_seconds_count",] == found["acknowledged_to_row_seconds_count",] == 5
     assert found["quarantined_total", "NOT_DICOM"] == 1
     assert sum(value for (name, *_), value in found.items() if name == "quarantined_total") == 1
-    assert found["helper_starts_total", "FIRST"] == 1
+    assert found["helper_starts_total", "FIRST"] == settings.helper_processes
 
     told = {one["receipt_id"]: one for one in events if one["event"] == "receipt_finished"}
     assert set(told) == set(delivered)
@@ -95,10 +99,10 @@ def test_each_step_of_a_journey_is_counted_and_logged(settings: Settings, sessio
 def test_attempts_that_fail_are_counted_by_reason_with_the_helpers_they_cost(
     make_settings: Callable[..., Settings], sqlite_engine: Engine
 ) -> None:
-    settings = make_settings(maximum_attempts=2, helper_images=1)
-    with bench(settings, make_sessions(sqlite_engine), reader="tests.integration.bad_readers:killed") as worker:
+    settings = make_settings(maximum_attempts=2, helper_images=1, helper_processes=1)
+    with bench(settings, make_sessions(sqlite_engine), reader="tests.integration.bad_readers:each_its_own") as worker:
         bad = objects.phantom("bad")
-        bad.AccessionNumber = MARK.decode()
+        bad.AccessionNumber = MARK.decode() + "_KILL"
         worker.deliver(bad)
         worker.deliver(objects.phantom("good"))
         run_until_quiet(worker)
@@ -123,8 +127,9 @@ def test_a_batch_that_fails_is_counted_and_its_images_are_not_lost(
 
     with bench(make_settings(), make_sessions(sqlite_engine), fail_together) as worker:
         images = [worker.deliver(objects.phantom(f"image-{number}")) for number in range(2)]
-        read = worker.journey._read(worker.journey._claim(), worker.serving, worker.stopping)
-        worker.journey._dispose([finding for findings in read for finding in findings], worker.serving)
+        # both at once, however long one must wait for the other
+        worker.serving = replace(worker.serving, collecting=Collecting(2, 60.0))
+        worker.run()
         found = counted(worker)
     assert {worker.receipt(one).state for one in images} == {ReceiptState.CLASSIFIED}
     assert found["batches_failed_total",] == 1
@@ -134,16 +139,18 @@ def test_a_batch_that_fails_is_counted_and_its_images_are_not_lost(
 
 def test_a_lease_that_another_worker_took_is_counted(settings: Settings, sqlite_engine: Engine) -> None:
     sessions = make_sessions(sqlite_engine)
-    with bench(settings, sessions) as worker:
-        worker.deliver(objects.phantom())
-        claimed = worker.journey._claim()
+
+    def lose(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         with sessions.begin() as session:
             session.execute(update(Receipt).values({Receipt.lease_token: "another's"}))
-        for findings in worker.journey._read(claimed, worker.serving, worker.stopping):
-            worker.journey._dispose(findings, worker.serving)
+        return np.full(len(inputs), 0.1, np.float32)
+
+    with bench(settings, sessions, lose) as worker:
+        worker.deliver(objects.phantom())
+        worker.run_once()
         found = counted(worker)
     assert found["leases_lost_total",] == 1
-    assert found["attempts_total",] == 0
+    assert not any(value for (name, *_), value in found.items() if name == "receipts_finished_total")
 
 
 @pytest.fixture
