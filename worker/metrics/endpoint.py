@@ -59,8 +59,12 @@ def bind(settings: Settings) -> socket.socket | None:
     first = settings.worker_metrics_port
     if first is None:
         return None
-    refusal = ""
+    # a listener that starts after us must find its own
+    kept = {settings.listen_port, settings.tls_port, settings.listener_metrics_port} - {0, None}
+    refusal = f"all ports from {first} on are the listener's"
     for port in range(first, min(first + (PORTS if first else 1), _LAST_PORT + 1)):
+        if port in kept:
+            continue
         try:
             return listen_at(settings.metrics_host, port, "LUNGWATCH_METRICS_HOST", "LUNGWATCH_WORKER_METRICS_PORT")
         except Misconfigured as error:

@@ -57,6 +57,15 @@ def test_no_port_or_one_that_cannot_be_had_is_no_endpoint_and_no_fault(
     assert bind(make_settings(**changes)) is None
 
 
+def test_the_listeners_ports_are_left_to_it(make_settings: MakeSettings) -> None:
+    first = free_port()
+    named = {"listen_port": first, "listener_metrics_port": first + 1}
+    listening = bind(make_settings(worker_metrics_port=first, **named))
+    assert listening is not None
+    assert listening.getsockname()[1] > first + 1
+    listening.close()
+
+
 def test_when_all_are_taken_there_is_none(make_settings: MakeSettings) -> None:
     with socket.create_server(("127.0.0.1", 65535)):
         assert bind(make_settings(worker_metrics_port=65535)) is None
