@@ -18,7 +18,7 @@ def work(
 ) -> None:
     """Classify what the listener received, until stopped.
 
-    Start as many as the machine has cores to spare. SIGTERM finishes the
+    Start one for every two cores the machine has to spare. SIGTERM finishes the
     image in hand, gives the other claims back and ends with status 0; a
     second one ends at once, and claims come back when their leases end.
     """

@@ -121,7 +121,7 @@ def _open(
         raise RejectedInput(Rejection.TRANSFER_SYNTAX, "the transfer syntax is not one we decode")
     module = read_pixel_module(header.dataset)
     check_budget(module, maximum_decoded_bytes)
-    # one frame may be cut into several fragments (PS3.5 A.4); native pixel data stay where they are
+    # one frame may be cut into several fragments (PS3.5 A.4); one piece stays where it is
     pieces = [content[start : start + length] for start, length in header.pixels.fragments]
-    value = b"".join(pieces) if header.pixels.encapsulated else pieces[0]
+    value = b"".join(pieces) if header.pixels.encapsulated and len(pieces) > 1 else pieces[0]
     return decoder, module, value  # type: ignore[return-value] # frombuffer and slices take a memoryview too

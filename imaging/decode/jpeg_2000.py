@@ -69,7 +69,7 @@ def _unraised() -> Iterator[list[type[BaseException]]]:
 
 def unboxed(code: bytes) -> bytes:
     """Return the code stream of a JP2 file: not allowed in DICOM (PS3.5 A.4.4) but met."""
-    if not code.startswith(_BOX_SIGNATURE):
+    if bytes(code[: len(_BOX_SIGNATURE)]) != _BOX_SIGNATURE:
         return code
     position = 0
     for _ in range(_MAXIMUM_BOXES):
