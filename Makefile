@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types imports unit originals bench-listener bench-worker bench-ledger bench-night fuzz soak soak-receiving soak-journey conformance test-files gate-simulation drift-simulation starter lock audit clean
+.PHONY: help setup demo test lint types imports unit originals bench-listener bench-worker bench-ledger bench-hosts bench-night fuzz soak soak-receiving soak-journey conformance test-files gate-simulation drift-simulation starter lock audit clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -62,6 +62,9 @@ bench-night: setup ## a fine-tuning night on the public collection beside a work
 
 bench-ledger: setup ## the ledger with 10 million images in a PostgreSQL of its own; half an hour and 22 GB on a quiet machine
 	$(BIN)/python -m bench.ledger $(BENCH)
+
+bench-hosts: setup ## images a second of one worker host and of two on one spool and PostgreSQL; five minutes on a quiet machine
+	$(BIN)/python -m bench.hosts $(BENCH)
 
 fuzz: setup ## mutated sessions against the listener for 10 minutes; FUZZ="--minutes 30 --seed 5", FUZZ="--replay FILE"
 	$(BIN)/python -m tests.fuzz $(FUZZ)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from core.settings import Settings
 from db.base import make_engine, make_sessions
+from db.claims import claim, release
 from db.migrate import upgrade
 from db.models.model import Heartbeat
 from db.vocabulary import ReceiptState
@@ -130,9 +131,15 @@ def test_sigterm_gives_claims_back_and_ends_with_0(settings: Settings, database:
         worker.process.send_signal(signal.SIGINT)
         assert worker.stop(10) == 0
         assert worker.said("worker_stopped")
+    left = [receipt.id for receipt in receipts(database) if receipt.state is ReceiptState.PENDING]
     for receipt in receipts(database):
-        assert receipt.lease_token is None
+        # nothing keeps another worker from taking them now
+        assert (receipt.lease_token, receipt.lease_until) == (None, None)
         assert receipt.attempts == (0 if receipt.state is ReceiptState.PENDING else 1)
+    with make_sessions(database).begin() as session:
+        taken = claim(session, 100, 60)
+        assert [one.receipt_id for one in taken] == left
+        release(session, taken)
     with working(settings):
         wait_finished(database)
     assert predictions(database) == 12
@@ -169,23 +176,25 @@ def test_row_07_a_database_that_stops_and_hangs_costs_only_time(make_settings: C
         upgrade(database)
         sessions = make_sessions(database)
         with working(settings) as worker:
-            wait_until(lambda: worker.said("model_in_service"), 60, "the worker serves")
+            for _ in range(12):
+                deliver(settings, sessions, objects.phantom())
+            wait_until(lambda: predictions(database) > 1, 60, "work has begun")
             server.kill()
-            wait_until(lambda: worker.said("ledger_away"), 60, "the worker noticed")
+            wait_until(lambda: worker.said("ledger_away") or worker.said("database_away"), 60, "the worker noticed")
             server.start()
             wait_until(lambda: _answers(database), 60, "the database has recovered")
-            deliver(settings, sessions, objects.phantom())
             wait_finished(database)
             for _ in range(4):
                 deliver(settings, sessions, objects.phantom())
-            wait_until(lambda: predictions(database) > 1, 60, "the next is classified")
+            wait_until(lambda: predictions(database) > 12, 60, "the next is classified")
             server.hang()
             # a hung server's kernel still answers for it, so nobody can tell; what matters is what follows
             assert worker.process.poll() is None
             server.resume()
             wait_finished(database)
             assert worker.stop() == 0
-        assert predictions(database) == 5
+        assert predictions(database) == 16
+        assert {receipt.state for receipt in receipts(database)} == {ReceiptState.CLASSIFIED}
         database.dispose()
     finally:
         server.remove()

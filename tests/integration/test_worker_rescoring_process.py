@@ -15,6 +15,7 @@ from core.settings import Settings
 from db.base import make_sessions
 from db.models.model import Champion, ModelVersion
 from db.models.prediction import Prediction
+from db.models.receipt import Receipt
 from db.models.rescoring import Rescoring
 from db.models.study import StudyRevision
 from db.queries import results
@@ -100,6 +101,45 @@ def test_a_promotion_is_followed_by_a_second_look_with_the_new_bundle_while_the_
         assert (first.score, first.input_digest) == (second.score, second.input_digest)
         (row,) = results(session, flagged=True)
         assert (row.outcome, row.model_version, row.flags[0]) == (Outcome.SUSPECTED, "test 2", "SUSPECTED")
+
+
+def test_a_champion_promoted_under_load_takes_over_between_two_batches(
+    settings: Settings, database: Engine, trusted: dict[str, object]
+) -> None:
+    sessions = make_sessions(database)
+    with sessions.begin() as session, rows_in(session):
+        former, new = bundle(settings, "1", NOTHING), bundle(settings, "2", EVERYTHING)
+        session.add(Champion(id=1, model_version_id=former.id, fencing_token=1, since=ago(1)))
+    with working(settings, batch_size=4, champion_poll_seconds=0.1, **trusted) as worker:
+        delivered = 0
+
+        def served_by(model: ModelVersion) -> int:
+            with sessions() as session:
+                return session.scalars(select(func.count()).where(Prediction.model_version_id == model.id)).one()
+
+        def fed(model: ModelVersion, count: int) -> bool:
+            """Keep some batches waiting until so many images were judged by a model."""
+            nonlocal delivered
+            with sessions() as session:
+                waiting = session.scalars(select(func.count()).where(Receipt.state == ReceiptState.PENDING)).one()
+            if waiting < 8:
+                deliver(settings, sessions, objects.phantom())
+                delivered += 1
+            return served_by(model) >= count
+
+        wait_until(lambda: fed(former, 4), 60, "the former champion judges")
+        with sessions.begin() as session:
+            promoted(session, new.id, 1)
+        wait_until(lambda: fed(new, 4), 60, "the new one judges")
+        wait_finished(database)
+        assert worker.stop() == 0
+    with sessions() as session:
+        served = list(session.scalars(select(Prediction.model_version_id).order_by(Prediction.id)))
+        states = set(session.execute(select(Receipt.state, Receipt.attempts)).all())
+    # each image once, by one of them, and never by the former again
+    assert len(served) == delivered
+    assert served == sorted(served, key=[former.id, new.id].index)
+    assert states == {(ReceiptState.CLASSIFIED, 1)}
 
 
 def revisions(sessions: Sessions) -> list[tuple[int, Outcome]]:

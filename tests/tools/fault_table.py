@@ -22,7 +22,14 @@ ROWS = {
         "The listener is killed (`kill -9`) at any step of a store",
         "what was acknowledged is kept, the rest swept",
     ),
-    2: ("A worker is killed, or stopped past its lease", "at most three attempts, one result"),
+    2: (
+        "A worker or its helper is killed, stopped past its lease or cut off",
+        "at most three attempts, one result; a late holder writes nothing",
+    ),
+    3: (
+        "Beat, or the registrar that rings, is killed (`kill -9`) around a message",
+        "no message is needed, and one more does nothing",
+    ),
     4: ("The broker refuses connections", "answers to senders and their latency do not change"),
     5: ("The broker hangs", "likewise; an attempt to ring is given up within 6 s"),
     6: ("The broker is wiped", "what is pending is found again without it"),
@@ -33,11 +40,25 @@ ROWS = {
     ),
     9: ("A data set is cut short, or its sender vanishes", "`0xC000`, or nothing is stored"),
     10: ("A data set of no bytes", "`0xC000`"),
+    11: ("One instance comes a hundred times, eight at once", "`0x0000` each time, one image, one result"),
+    12: (
+        "Other content under a known UID",
+        "the first stays in force: a corrected header keeps the score, other pixels are a conflict that is told",
+    ),
     13: (
         "A transfer syntax we do not take, or bytes other than negotiated",
         "refused; kept for quarantine",
     ),
     14: ("Command and data set name different instances or classes", "`0xA900`"),
+    15: (
+        "A few bytes that declare 65535 columns or a thousand frames",
+        "refused from the header, nothing is decoded; the next image has its turn",
+    ),
+    16: (
+        "Deflate and RLE that unfold a thousand times",
+        "the context is refused; from the spool, refused without unfolding, memory stays bounded",
+    ),
+    17: ("Sequences nested by the hundred or thousand", "refused within a second"),
     18: ("Malformed and mutated sessions", "nothing is kept: no thread, descriptor, memory or file"),
     19: (
         "Hundreds of associations, connections and requests",
@@ -58,6 +79,16 @@ ROWS = {
     26: (
         "A bundle is exchanged, signed by nobody we trust, or carries a payload",
         "refused before anything parses it; the payload never runs",
+    ),
+    27: ("Decoding asks for more memory than a helper may use, or the system kills it", "as row 28"),
+    28: (
+        "The decoder crashes",
+        "it costs its helper and one attempt of that image; after three, quarantine; its neighbours notice nothing",
+    ),
+    29: ("The decoder hangs or spins", "ended by its deadline; else as row 28"),
+    30: (
+        "The model answers NaN, infinity, a number out of range or another shape",
+        "NO_RESULT, and a flag that a person sees",
     ),
     31: ("A message is delivered ten times, or to several at once", "one result"),
     32: (
@@ -82,7 +113,8 @@ _HEAD = """\
 Each row is a fault that Lungwatch is built to survive and what must be true all the same. The tests start the real
 processes and do the real thing: `kill -9`, a full tmpfs, a stopped Redis, bytes from a scripted peer. While they
 attack, a known peer stores from the same address and is answered within two seconds each time; afterwards threads,
-descriptors and memory are what they were. `pytest -k _20_` runs one row.
+descriptors and memory are what they were. `pytest -k _20_` runs one row. What becomes of every file that
+pydicom ships, good and bad, is a [table of its own](test-files.md).
 
 ## Fuzz and soak
 
