@@ -9,8 +9,8 @@ from typing import Final
 from bench.bars import bars
 from bench.results import Results, Summary, summarise
 
-_BEGIN: Final = "<!-- {target}: written by make {target} from here -->"
-_END: Final = "<!-- {target}: to here -->"
+_BEGIN: Final = "<!-- {section}: written by make {target} from here -->"
+_END: Final = "<!-- {section}: to here -->"
 _MEGABYTE: Final = 1e6
 
 
@@ -90,9 +90,10 @@ def _idle(results: Results, labels: Mapping[str, str]) -> str:
     return f"### Idle associations\n\n{table(header, rows)}"
 
 
-def insert(document: Path, section: str, target: str = "bench-listener") -> None:
-    """Replace what stands between a target's marks; a document without them gets both at its end."""
-    begin, end = _BEGIN.format(target=target), _END.format(target=target)
+def insert(document: Path, section: str, target: str = "bench-listener", part: str = "") -> None:
+    """Replace what stands between the marks of a target, or a part of one; a document without gets them at its end."""
+    name = f"{target}, {part}" if part else target
+    begin, end = _BEGIN.format(section=name, target=target), _END.format(section=name)
     before, after = "", ""
     if document.exists():
         text = document.read_text()

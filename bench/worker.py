@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 from pydicom import uid
 
-from bench import machine, report
+from bench import inference, machine, report
 from bench.decoding import WAYS, Decoding
 from bench.worker_report import Decodings, Trial, bars, markdown
 from imaging.phantom.radiograph import radiograph
@@ -183,8 +183,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     with tempfile.TemporaryDirectory(prefix="lungwatch-bench-", dir=options.scratch) as folder:
         run = measure(options, Path(folder))
-    write(run, options.out)
-    for bar in bars(run):
+        write(run, options.out)
+        found = [*bars(run), *inference.run(options, Path(folder))]
+    for bar in found:
         print(f"{'met   ' if bar.met else 'MISSED'} {bar.what}: {bar.measured}, {bar.bound}")
     return 0
 
