@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import journeys, machine, receivers, worker_decoding
+from bench import inference, journeys, machine, receivers, worker_decoding
 from bench.bars import Bar
 from bench.systems import Naive
 
 # each measures below a folder, writes its section of the document, and returns its bars
 PARTS: Final[dict[str, Callable[[argparse.Namespace, Path], list[Bar]]]] = {
     "decoding": worker_decoding.run,
+    "inference": inference.run,
     "end-to-end": journeys.run,
 }
 _QUICK: Final = (

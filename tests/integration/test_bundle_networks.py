@@ -17,9 +17,12 @@ from bundle.keras import KerasRuntime, network, with_features
 from bundle.litert import LiteRTRuntime
 from bundle.load import STARTER, load
 from bundle.manifest import CHECKS, WEIGHTS
+from bundle.runtime import KerasOptions
 from bundle.signing import RELEASE_KEY, public_key
+from core.errors import Misconfigured
 from core.settings import RuntimeChoice
 from tests.factories.bundles import make_bundle, make_key, noise, starter
+from tests.factories.networks import tiny
 from training.bundling.convert import to_litert
 from training.bundling.head import head_of
 from training.datasets.pixels import Examples
@@ -128,6 +131,41 @@ def test_both_runtimes_of_the_starter_agree() -> None:
     assert keras.runtime.predict(grain).dtype == np.float32
     with pytest.raises(ValueError, match="float32 of shape"):
         keras.runtime.predict(grain.astype(np.float64))
+
+
+def test_where_sizes_are_compiled_none_is_in_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "tiny", tiny)
+    weights = weights_of(tiny())
+    plain = KerasRuntime("tiny", weights, 1, 2)
+    compiled = KerasRuntime("tiny", weights, 1, 2, KerasOptions(batch=5, xla=True))
+    call, sizes = compiled._call, []
+
+    def watched(images: np.ndarray) -> object:
+        sizes.append(len(images))
+        return call(images)
+
+    monkeypatch.setattr(compiled, "_call", watched)
+    images = np.random.default_rng(0).standard_normal((12, 32, 32, 1), np.float32)
+    for count in range(13):
+        here, there = compiled.look(images[:count]), plain.look(images[:count])
+        assert here.scores.shape == (count,)
+        np.testing.assert_allclose(here.scores, there.scores, atol=1e-6)
+        np.testing.assert_allclose(here.features, there.features, atol=1e-5)
+    # those that were run before the first image, and no others
+    assert set(sizes) == {1, 2, 4, 5}
+    assert call.experimental_get_tracing_count() == 1
+    # what an image lacks is not its neighbours'
+    images[1] = np.nan
+    scores = compiled.predict(images[:3])
+    assert np.isnan(scores[1])
+    assert np.isfinite(scores[[0, 2]]).all()
+    assert not compiled.batches_pay, "there is no GPU here"
+
+
+def test_a_backend_that_cannot_serve_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keras.backend.backend", lambda: "openvino")
+    with pytest.raises(Misconfigured, match="KERAS_BACKEND=openvino cannot serve; it may be tensorflow, torch, jax"):
+        KerasRuntime("seed_regularised", starter().files[WEIGHTS], 1, 2)
 
 
 def test_row_26_a_payload_in_a_bundle_directory_is_never_opened(tmp_path: Path) -> None:
