@@ -157,6 +157,7 @@ class _Site:
             "LUNGWATCH_LISTEN_HOST": "127.0.0.1",
             "LUNGWATCH_LISTEN_PORT": "0",
             "LUNGWATCH_LISTENER_METRICS_PORT": "0",
+            "LUNGWATCH_WORKER_METRICS_PORT": "0",
             "LUNGWATCH_FREE_SPACE_BYTES": "0",
             "LUNGWATCH_FREE_SPACE_FRACTION": "0.01",
             "LUNGWATCH_NIGHTLY_FINE_TUNE_EPOCHS": str(epochs),

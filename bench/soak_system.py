@@ -173,6 +173,7 @@ class System:
             "TLS_CERTIFICATE_FILE": self._identity.certificate,
             "TLS_KEY_FILE": self._identity.key,
             "LISTENER_METRICS_PORT": "",
+            "WORKER_METRICS_PORT": "",
             "FREE_SPACE_FRACTION": 0,
             "FREE_SPACE_BYTES": 0,
         }

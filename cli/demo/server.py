@@ -81,6 +81,7 @@ def environment(data: Path) -> dict[str, str]:
         "LUNGWATCH_LISTEN_HOST": HOST,
         "LUNGWATCH_LISTEN_PORT": "0",
         "LUNGWATCH_LISTENER_METRICS_PORT": "0",
+        "LUNGWATCH_WORKER_METRICS_PORT": "0",
         # promise 7's watermark, of a size that suits a laptop's disk and a demo's few hundred megabytes
         "LUNGWATCH_FREE_SPACE_FRACTION": "0",
         "LUNGWATCH_FREE_SPACE_BYTES": str(64 << 20),
