@@ -213,6 +213,7 @@ class Whole:
             "LISTEN_HOST": "127.0.0.1",
             "LISTEN_PORT": self.port,
             "LISTENER_METRICS_PORT": "",
+            "WORKER_METRICS_PORT": "",
             "FREE_SPACE_FRACTION": 0,
             "FREE_SPACE_BYTES": 0,
         }

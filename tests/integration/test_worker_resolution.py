@@ -662,7 +662,8 @@ def test_one_bad_input_does_not_fail_its_neighbours(worker: Bench) -> None:
     worker.runtime.predict_with = predict
     poison = worker.deliver(objects.phantom(picture=objects.gradient(seed=5)))
     good += [worker.deliver(objects.phantom()) for _ in range(3)]
-    worker.run()
+    # once: on a busy machine the poison may be due again before its neighbours are done
+    worker.run_once()
     assert (worker.receipt(poison).state, worker.receipt(poison).attempts) == (ReceiptState.PENDING, 1)
     assert {worker.receipt(receipt).state for receipt in good} == {ReceiptState.CLASSIFIED}
 
