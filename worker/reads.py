@@ -91,9 +91,9 @@ class Reads(Generic[T]):
             self.begun += 1
 
     def wait(self, seconds: float) -> list[tuple[Claim, Future[T]]]:
-        """Return what is done, at the latest after so many seconds."""
+        """Return what is done, in the order in which it was claimed, at the latest after so many seconds."""
         done, _ = wait(self._in_hand, seconds, FIRST_COMPLETED)
-        return [(self._in_hand.pop(future), future) for future in done]
+        return [(self._in_hand.pop(future), future) for future in list(self._in_hand) if future in done]
 
     def cancel(self) -> None:
         """Take back what no lane has begun; it was not started."""

@@ -47,10 +47,11 @@ class Kit:
         self.helpers.append(helper)
         return helper
 
-    def ask(self, helper: Helper, *, bad: bool = False) -> Answer:
+    def ask(self, helper: Helper, *, bad: str | None = None) -> Answer:
+        """Ask about a good object, or a bad one of which the mark may say more."""
         dataset = objects.phantom()
-        if bad:
-            dataset.AccessionNumber = bad_readers.MARK.decode()
+        if bad is not None:
+            dataset.AccessionNumber = bad_readers.MARK.decode() + bad
         path = self.folder / "object.dcm"
         path.write_bytes(to_bytes(dataset))
         rules = ReadingRules(scope=None, maximum_decoded_bytes=64 * MEGABYTE)
@@ -66,20 +67,20 @@ def kit(tmp_path: Path) -> Iterator[Kit]:
 
 
 @pytest.mark.parametrize(
-    ("reader", "limits", "reason", "said"),
+    ("fault", "limits", "reason", "said"),
     [
-        ("segfault", LIMITS, "CRASHED", "ended by SIGSEGV"),
-        ("killed", LIMITS, "CRASHED", "ended by SIGKILL"),
-        ("raises", LIMITS, "CRASHED", "RuntimeError at "),
-        ("hang", BRIEF, "TIMED_OUT", "longer than 3 s"),
-        ("spin", Limits(20.0, 1, 1 << 30, 100), "TIMED_OUT", "more than 1 s of processor"),
-        ("memory_bomb", LIMITS, "OUT_OF_MEMORY", "more memory than a helper may use"),
+        ("_SEGV", LIMITS, "CRASHED", "ended by SIGSEGV"),
+        ("_KILL", LIMITS, "CRASHED", "ended by SIGKILL"),
+        ("_RAIS", LIMITS, "CRASHED", "RuntimeError at "),
+        ("_HANG", BRIEF, "TIMED_OUT", "longer than 3 s"),
+        ("_SPIN", Limits(20.0, 1, 1 << 30, 100), "TIMED_OUT", "more than 1 s of processor"),
+        ("_BOMB", LIMITS, "OUT_OF_MEMORY", "more memory than a helper may use"),
     ],
 )
-def test_the_reason_says_what_happened(kit: Kit, reader: str, limits: Limits, reason: str, said: str) -> None:
-    helper = kit.helper(reader, limits)
+def test_the_reason_says_what_happened(kit: Kit, fault: str, limits: Limits, reason: str, said: str) -> None:
+    helper = kit.helper("each_its_own", limits)
     with pytest.raises(HelperFailed) as failed:
-        kit.ask(helper, bad=True)
+        kit.ask(helper, bad=fault)
     assert failed.value.reason == reason
     assert said in failed.value.detail
     # the header was told before it happened

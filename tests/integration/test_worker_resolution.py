@@ -27,6 +27,7 @@ from db.vocabulary import FlagKind, Outcome, ReceiptState
 from tests.factories import dicom_objects as objects
 from tests.integration import bad_readers
 from tests.integration.worker_kit import Bench, always, bench, deliver
+from tests.waiting import wait_until
 from worker.lanes import Lanes
 from worker.settle import settle_due
 
@@ -695,6 +696,12 @@ def test_row_31_two_workers_on_one_ledger_dispose_of_each_receipt_once(
             thread.start()
         for thread in threads:
             thread.join()
+        # on a busy machine something may have been put off until neither looked any more
+        wait_until(
+            lambda: not one.run() and all(one.receipt(each).state is not ReceiptState.PENDING for each in receipts),
+            30,
+            "nothing is pending",
+        )
         states = [one.receipt(receipt).state for receipt in receipts]
         assert sorted(states) == [ReceiptState.CLASSIFIED] * 7 + [ReceiptState.DUPLICATE] * 3
         assert len(one.predictions()) == 7
