@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from pydicom.dataset import Dataset
@@ -48,9 +49,10 @@ def test_row_11_one_instance_sent_a_hundred_times_by_eight_at_once_gives_one_res
     redis_url: str,
 ) -> None:
     dataset = objects.phantom()
-    with postgres_server.database(migrated_postgres) as url:
+    with postgres_server.database(migrated_postgres) as url, ExitStack() as stack:
         settings = make_settings(database_url=url, broker_url=redis_url)
         database = make_engine(settings)
+        stack.callback(database.dispose)
         with (
             ListenerProcess(settings.data_dir) as listener,
             registrar(settings.data_dir, database_url=url, broker_url=redis_url),
@@ -71,7 +73,6 @@ def test_row_11_one_instance_sent_a_hundred_times_by_eight_at_once_gives_one_res
         assert predictions(database) == 1
         found = reconcile(make_readers(database), settings.data_dir)
         assert (found.clean, found.acknowledged) == (True, 100)
-        database.dispose()
 
 
 @pytest.mark.requires("rabbitmq-server")
