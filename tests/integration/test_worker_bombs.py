@@ -13,7 +13,7 @@ from db.vocabulary import ReceiptState
 from tests.factories import dicom_objects as objects
 from tests.factories.bombs import BOMBS
 from tests.integration.worker_kit import deliver
-from tests.integration.worker_process import WorkerProcess, receipts, wait_finished, working
+from tests.integration.worker_process import PATIENT, WorkerProcess, receipts, wait_finished, working
 from tests.waiting import wait_until
 
 # far below what any of them asks for; a helper takes some 90 MB of it with its libraries
@@ -36,7 +36,7 @@ def helper_of(worker: WorkerProcess) -> psutil.Process:
 def test_rows_15_16_17_bombs_cost_neither_the_worker_nor_its_helper(settings: Settings, sqlite_engine: Engine) -> None:
     sessions = make_sessions(sqlite_engine)
     first = deliver(settings, sessions, objects.phantom())
-    with working(settings, helper_memory_bytes=HELPER_BYTES) as worker:
+    with working(settings, helper_memory_bytes=HELPER_BYTES, **PATIENT) as worker:
         wait_finished(sqlite_engine)
         helper = helper_of(worker)
         contents = {name: bomb.make() for name, bomb in BOMBS.items()}

@@ -19,7 +19,7 @@ from tests import servers
 from tests.factories import dicom_objects as objects
 from tests.integration.retention_kit import House
 from tests.integration.worker_kit import bench, deliver, spool
-from tests.integration.worker_process import predictions, receipts, wait_finished, working
+from tests.integration.worker_process import PATIENT, predictions, receipts, wait_finished, working
 from tests.peers.listener import registrar
 from tests.waiting import wait_until
 
@@ -40,7 +40,7 @@ def app(brokered: Settings) -> Iterator[Celery]:
 def test_row_31_ten_bells_wake_two_idle_workers_and_give_one_result(
     brokered: Settings, sqlite_engine: Engine, app: Celery
 ) -> None:
-    silent = {"idle_poll_seconds": 600, "sweep_seconds": 600}
+    silent = {"idle_poll_seconds": 600, "sweep_seconds": 600, **PATIENT}
     with working(brokered, **silent) as worker, working(brokered, **silent) as second:
         for one in (worker, second):
             wait_until(lambda one=one: one.said("model_in_service"), 60, "the worker serves")  # type: ignore[misc]

@@ -82,7 +82,8 @@ def test_rows_27_28_29_bad_images_cost_three_helpers_each_and_no_neighbour_anyth
     small: Settings, small_sessions: sessionmaker[Session]
 ) -> None:
     assert FAULTS.keys() == bad_readers.BY_NAME.keys()
-    thrice = small.model_copy(update={"maximum_attempts": 3})
+    # the good ones must not seem to hang on a busy machine
+    thrice = small.model_copy(update={"maximum_attempts": 3, "helper_seconds": 4.0})
     with bench(thrice, small_sessions, reader="tests.integration.bad_readers:each_its_own") as worker:
         good = [worker.deliver(objects.phantom())]
         bad = {}

@@ -26,7 +26,7 @@ from tests.factories.bundles import bare, make_bundle, make_key, starter, write_
 from tests.factories.rows import ModelVersionFactory, ago, promoted, rows_in
 from tests.integration.rescoring_kit import Again
 from tests.integration.worker_kit import bench, deliver
-from tests.integration.worker_process import wait_finished, working
+from tests.integration.worker_process import PATIENT, wait_finished, working
 from tests.waiting import wait_until
 from worker.champion import ChampionWatch
 from worker.engine import Engine as WorkerEngine
@@ -110,7 +110,7 @@ def test_a_champion_promoted_under_load_takes_over_between_two_batches(
     with sessions.begin() as session, rows_in(session):
         former, new = bundle(settings, "1", NOTHING), bundle(settings, "2", EVERYTHING)
         session.add(Champion(id=1, model_version_id=former.id, fencing_token=1, since=ago(1)))
-    with working(settings, batch_size=4, champion_poll_seconds=0.1, **trusted) as worker:
+    with working(settings, batch_size=4, champion_poll_seconds=0.1, **PATIENT, **trusted) as worker:
         delivered = 0
 
         def served_by(model: ModelVersion) -> int:
