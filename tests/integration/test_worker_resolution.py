@@ -37,7 +37,7 @@ POISON = bad_readers.MARK.decode()
 @pytest.fixture(scope="module")
 def lanes() -> Iterator[Lanes]:
     """One helper for the whole module: starting it costs more than a test."""
-    lanes = Lanes(Settings(_env_file=None))
+    lanes = Lanes(Settings(_env_file=None, helper_processes=1))
     yield lanes
     lanes.close()
 

@@ -32,7 +32,7 @@ class Seeing(StubRuntime):
 
 @pytest.fixture(scope="module")
 def lanes() -> Iterator[Lanes]:
-    lanes = Lanes(Settings(_env_file=None))
+    lanes = Lanes(Settings(_env_file=None, helper_processes=1))
     yield lanes
     lanes.close()
 
