@@ -81,6 +81,8 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
             "free_space_bytes": 0,
             "free_space_fraction": 0.0,
             "settle_seconds": 0.0,
+            # each takes a second to start
+            "helper_processes": 1,
         }
         return Settings(**{**values, **overrides})
 

@@ -55,6 +55,7 @@ def working(
         "sweep_seconds": 0.5,
         "heartbeat_seconds": 0.5,
         "champion_poll_seconds": 0.5,
+        "helper_processes": 1,
         "helper_seconds": 5,
         "lease_seconds": 11,
         **overrides,
