@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str]) -> int:
         print(*lacking, sep="\n", file=sys.stderr)
         return 2
     found: list[Bar] = []
+    # what was started is stopped on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="lungwatch-bench-", dir=options.scratch) as folder:
         for name in options.parts:
             part = Path(folder) / name

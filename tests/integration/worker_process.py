@@ -64,6 +64,7 @@ def working(
         "heartbeat_seconds": 0.5,
         "champion_poll_seconds": 0.5,
         "worker_metrics_port": "",
+        "helper_processes": 1,
         "helper_seconds": 5,
         "lease_seconds": 11,
         **overrides,
