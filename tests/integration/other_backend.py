@@ -18,10 +18,10 @@ from tests.factories.bundles import noise, starter
 keys = [public_key(RELEASE_KEY)]
 litert = load(STARTER, RuntimeChoice.LITERT, None, keys)
 # fewer than there are images, so that batches are parted and filled up where the backend wants that
-keras = load(STARTER, RuntimeChoice.KERAS, None, keys, options=KerasOptions(batch=3))
+keras = load(STARTER, RuntimeChoice.KERAS, None, keys, options=KerasOptions(batch=2))
 patterns = np.stack([litert.spec.apply(master) for master in decode(starter().files[CHECKS]).masters])
 scores, features = 0.0, 0.0
-for images in (patterns[:5], noise(1)):
+for images in (patterns[:3], noise(1)):
     one, other = litert.runtime.look(images), keras.runtime.look(images)
     if one.features is None or other.features is None:
         sys.exit("a runtime gives no features")
