@@ -145,6 +145,13 @@ is started again as systemd would. It ends with 1 unless every acknowledged inst
 one prediction, nothing was quarantined or is pending, one picture has one score under one model, `lungwatch reconcile
 --digests` comes out even and `serve` stops in order. `make soak` runs both, `SOAK="--minutes 60"` for an hour each.
 
+An hour of it on 2026-11-30, on two cores that other programs used as well: 15,178 instances sent at 4.2 a second
+(half of the 8.5 a second of the burst before), all acknowledged, 637 stores cut off and sent again; 179 strikes, 94
+of them SIGSTOPs (helpers 31, workers 34, registrar 34, listener 34, Redis 26, supervisor 20); 15,178 CLASSIFIED, as
+many predictions, nothing pending, lost, doubled or quarantined; `reconcile --digests` even. Half of them had their
+row 13 s after they were durable, 95 % within 387 s: what a stopped or killed worker had claimed waits for its lease,
+and everything else behind a machine that was busy.
+
 ## Tests
 
 This page is written by `python -m tests.tools.fault_table` from the names of the tests, and a test keeps it so.
