@@ -12,13 +12,17 @@ from core.errors import Misconfigured
 _BACKLOG: Final = 128
 
 
+class PortTaken(Misconfigured):
+    """Somebody else listens there."""
+
+
 def listen_at(host: str, port: int, host_setting: str, port_setting: str) -> socket.socket:
     """Bind and listen at an address that two settings gave.
 
     Raises
     ------
     Misconfigured
-        If the address cannot be had, naming the setting to change.
+        If the address cannot be had, naming the setting to change; `PortTaken` if another port may do.
     """
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -29,7 +33,8 @@ def listen_at(host: str, port: int, host_setting: str, port_setting: str) -> soc
         # a port beyond 65535 overflows, a name no resolver can ask for cannot be encoded
         listening.close()
         number = getattr(error, "errno", None)
-        raise Misconfigured(_refusal(f"{host} port {port}", number, host_setting, port_setting)) from None
+        refused = PortTaken if number == errno.EADDRINUSE else Misconfigured
+        raise refused(_refusal(f"{host} port {port}", number, host_setting, port_setting)) from None
     return listening
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     event,
     literal,
     make_url,
+    text,
 )
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.compiler import compiles
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS: Final = 3
 _SQLITE_BUSY_SECONDS: Final = 10
 _SQLITE_RETRY_SECONDS: Final = 0.02
+# of an extended result code, https://sqlite.org/rescode.html
+_SQLITE_PRIMARY_CODE: Final = 0xFF
 _READ_ONLY: Final = "lungwatch_read_only"
 # SQLSTATE, PostgreSQL's appendix A
 _IDLE_IN_TRANSACTION: Final = "25P03"
@@ -269,8 +272,9 @@ def _use_wal(cursor: DBAPICursor) -> None:
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & _SQLITE_PRIMARY_CODE == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
                 raise
             time.sleep(_SQLITE_RETRY_SECONDS)
         else:
@@ -282,6 +286,15 @@ def _begin_sqlite(connection: Connection) -> None:
     # so everything that may write takes the write lock first; readers need none under WAL
     reads = connection.get_execution_options().get(_READ_ONLY, False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def keep_locks_while_idle(session: Session) -> None:
+    """Let this transaction keep its locks however long it does something else, as removing the files of locked rows.
+
+    Elsewhere a server ends a transaction in which nothing happens for as long as a lease.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:

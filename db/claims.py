@@ -69,6 +69,8 @@ class Claim:
         A person put the receipt back from quarantine.
     lease_seconds : float
         How long the claim holds after each renewal.
+    abandoned : bool
+        Whoever held the receipt before never gave it back: a worker that was killed, or cut off.
     """
 
     receipt_id: int
@@ -81,6 +83,7 @@ class Claim:
     stored: bool
     put_back: bool
     lease_seconds: float
+    abandoned: bool = False
 
     @property
     def sha256(self) -> str:
@@ -117,6 +120,7 @@ def claim(session: Session, limit: int, lease_seconds: float, listeners: Collect
             Receipt.attempts,
             Receipt.received_at,
             Receipt.stored_at,
+            Receipt.lease_token,
             select(ReceiptRetry.id).where(ReceiptRetry.receipt_id == Receipt.id).exists().label("put_back"),
         )
         .where(
@@ -162,6 +166,7 @@ def claim(session: Session, limit: int, lease_seconds: float, listeners: Collect
             stored=row.stored_at is not None,
             put_back=row.put_back,
             lease_seconds=lease_seconds,
+            abandoned=row.lease_token is not None,
         )
         for row in waiting
     ]
@@ -223,8 +228,9 @@ def release(session: Session, held: Sequence[Claim], *, refund: bool = False, de
     held : sequence of Claim
         What to give back.
     refund : bool
-        Take back the attempt that was started under these claims: it was cut
-        short by us (a warm shutdown, a missing model), not by the image.
+        Take back the attempts that were started under these claims: they were cut
+        short by us (a warm shutdown, a missing model), not by the image. One that
+        was never started keeps what it had spent.
     delay_seconds : float
         Nobody may claim them for so long.
 
@@ -235,7 +241,8 @@ def release(session: Session, held: Sequence[Claim], *, refund: bool = False, de
     """
     if not held:
         return 0
-    attempts = case((Receipt.attempts > 0, Receipt.attempts - 1), else_=0) if refund else Receipt.attempts
+    before = case({one.receipt_id: one.attempts for one in held}, value=Receipt.id)
+    attempts = before if refund else Receipt.attempts
     rows = session.execute(
         update(Receipt)
         .where(_any_held(held))

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, aliased
 
 from core.spool import Entry
 from db.answering import waits
-from db.base import database_now
+from db.base import database_now, keep_locks_while_idle
 from db.disputes import disputed
 from db.inserting import insert
 from db.models.dataset import DataSetImage, LabelledImage
@@ -179,6 +179,7 @@ def lock_files(session: Session, files: Sequence[StoredFile], before: datetime |
     Locked
         Of receipts. One whose decision another run has taken back meanwhile may not go.
     """
+    keep_locks_while_idle(session)
     ids = [file.receipt_id for file in files]
     decided = select(Receipt.id, Receipt.study_id, Image.study_id.label("home_id")).where(
         Receipt.id.in_(ids), Receipt.image_id == Image.id
@@ -246,6 +247,7 @@ def needed_masters(session: Session, digests: Sequence[str], before: datetime) -
 
 def lock_masters(session: Session, digests: Sequence[str], before: datetime | None) -> Locked[str]:
     """Lock the studies that show masters which are to go, and ask again whether they may; as `lock_files`."""
+    keep_locks_while_idle(session)
     of = session.execute(select(Image.study_id, Image.master_digest).where(Image.master_digest.in_(digests))).all()
     locked = _lock(session, {row.study_id for row in of})
     held = frozenset(digests) - {row.master_digest for row in of if row.study_id not in locked}

@@ -110,7 +110,9 @@ def _as_it_is(grey: NDArray[Any]) -> Grey:
 
 
 def _mean_of_blocks(stored: NDArray[T], render: Callable[[NDArray[T]], Grey], factor: int) -> NDArray[np.float32]:
-    """Render and average blocks of `factor` x `factor` pixels, exactly; the last of odd rows and columns counts twice.
+    """Render and average blocks of `factor` x `factor` pixels; the last of odd rows and columns counts twice.
+
+    Exactly up to 16 x 16; beyond, for sides of 32,768 and more, to a hundredth of a grey level.
 
     In bands that fit the processor's cache, so that the rendered image is never held at full size.
     """

@@ -116,6 +116,7 @@ class Engine:
                 self._failure = None
             except SQLAlchemyError as error:
                 log.error("ledger_away", **safe_error(error))  # noqa: TRY400 - the text may quote data
+                self._figures.able(well=False)
                 self._stopping.wait(next(pauses))
             except Exception as error:  # noqa: BLE001 - the edge: the next batch may fare better
                 log.error("engine_failed", **safe_error(error))  # noqa: TRY400 - likewise

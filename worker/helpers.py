@@ -37,6 +37,9 @@ _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREAD
 # took a fifth of the processor time of an image. mallopt(3); 32 MiB is the most it takes for the first.
 _KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 _NO_START: Final = "helper processes do not start; look at the memory and the processes of this host"
+# between the end of a helper's output and its own
+_END_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.005
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
 
@@ -237,9 +240,13 @@ class Helper:
     def _ended(self) -> HelperFailed:
         """Say how the process ended."""
         process = self._process
-        if process is not None and process.returncode is None:
-            # left uncollected until its group is killed: till then the number of the group is nobody else's
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        deadline = time.monotonic() + _END_SECONDS
+        # left uncollected until its group is killed: till then the number of the group is nobody else's
+        while process is not None and _runs(process):
+            if time.monotonic() > deadline:
+                self.stop()
+                return HelperFailed(Rejection.CRASHED, "the helper process closed its output and did not end")
+            time.sleep(_LOOK_SECONDS)
         self.stop()
         code = None if process is None else process.returncode
         if code is not None and code < 0:

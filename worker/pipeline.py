@@ -101,6 +101,8 @@ class Journey:
         self._reader = Reader(settings, sessions, lanes.helpers, self._figures)
         self._lanes = lanes
         self._held: dict[int, Claim] = {}
+        # whose end is being written
+        self._writing: Claim | None = None
         self._stopping = threading.Event()
 
     @property
@@ -119,7 +121,7 @@ class Journey:
         int
             Receipts taken in hand; 0 means that nothing waits that this host could do now.
         """
-        self._stopping = stopping
+        self._stopping, self._writing = stopping, None
         if self._trouble.resting:
             return 0
         batch = Batch(serving.collecting, self._clock)
@@ -138,6 +140,10 @@ class Journey:
                 while images := batch.close(more_may_come=bool(reads) and not stopping.is_set()):
                     self._classify(images, serving)
                 tick()
+        except (OperationalError, InterfaceError):
+            # the ledger is away, which says nothing of what is in hand
+            self._give_back(refund=True)
+            raise
         finally:
             reads.cancel()
             self._trouble.batch_ended()
@@ -149,7 +155,7 @@ class Journey:
         ends = self._clock.monotonic() + _CLAIMING_SECONDS
         while claims := self._claim():
             yield from claims
-            if len(claims) < self._settings.batch_size or self._trouble.resting or self._clock.monotonic() >= ends:
+            if len(claims) < self._settings.batch_size or self._trouble.failing or self._clock.monotonic() >= ends:
                 return
 
     def _claim(self) -> list[Claim]:
@@ -325,11 +331,14 @@ class Journey:
     def _finish(self, held: Claim, work: Callable[[Session], ReceiptState], reading: Reading | None = None) -> None:
         """Commit a receipt's end, then move its file."""
         began = time.perf_counter()
+        self._writing = held
         try:
             state = self._write(work)
         except LeaseLost:
+            self._writing = None
             self._lost(held)
             return
+        self._writing = None
         self._held.pop(held.receipt_id, None)
         self._trouble.worked()
         failpoints.reach("recorded")
@@ -350,17 +359,23 @@ class Journey:
         self._held.pop(held.receipt_id, None)
 
     def _lost(self, held: Claim) -> None:
-        self._held.pop(held.receipt_id, None)
+        # it may have been claimed again since
+        if self._held.get(held.receipt_id) is held:
+            del self._held[held.receipt_id]
         self._figures.lease_lost()
         log.warning("lease_lost", receipt_id=held.receipt_id)
 
-    def _give_back(self) -> None:
+    def _give_back(self, *, refund: bool = False) -> None:
+        """Give back what is held, with the starts that it had, but for the image whose writing failed."""
         held, self._held = list(self._held.values()), {}
         if not held:
             return
+        # a study that the ledger cannot write in time must not come back for ever
+        spent = [one for one in held if not refund or one is self._writing]
         try:
             with self._sessions.begin() as session:
-                release(session, held)
+                release(session, spent)
+                release(session, [one for one in held if one not in spent], refund=True)
         except SQLAlchemyError as error:
             # their leases run out by themselves
             log.warning("claims_not_given_back", receipts=len(held), **safe_error(error))

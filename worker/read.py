@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import failpoints
+from core import failpoints, logging
 from core.errors import TransientFailure
+from core.logging import safe_error
 from core.settings import Settings
 from core.spool import Entry, place
 from db.claims import Claim, LeaseLost, start_attempt
@@ -28,6 +30,9 @@ from worker.stages import AttemptFailed, HostFailed, KnownAlready, Read
 
 # a header takes milliseconds; of a file that may have ended workers, no more is asked
 _PEEK_SECONDS: Final = 3.0
+_AWAY: Final = "the ledger does not answer; is its database running?"
+
+log = logging.get(__name__)
 
 
 def locate(data: Path, claim: Claim) -> Path:
@@ -65,6 +70,13 @@ class Reader:
         LeaseLost
             Somebody else has the receipt; nothing was done.
         """
+        try:
+            return self._read(claim, rules)
+        except (OperationalError, InterfaceError) as error:
+            log.warning("database_away", **safe_error(error))
+            return HostFailed(claim, _AWAY)
+
+    def _read(self, claim: Claim, rules: ReadingRules) -> Read | KnownAlready | AttemptFailed | HostFailed:
         if claim.attempts >= self._settings.maximum_attempts:
             return self._exhausted(claim, rules)
         with self._sessions.begin() as session:

@@ -20,9 +20,9 @@ class Reads(Generic[T]):
 
     There are more of them than lanes, so that no lane waits while the model
     runs. But no more than a batch more: each has been started, and starts are
-    what a worker that is killed costs all that it had in hand. So an image on
-    its last start is read, and goes on, alone: it cannot be given up for what
-    another one did to the worker.
+    what a worker that is killed costs all that it had in hand. So an image that
+    a worker died with, and that is on its last start, is read and goes on alone:
+    it cannot be given up for what another one did to the worker.
 
     Parameters
     ----------
@@ -82,7 +82,8 @@ class Reads(Generic[T]):
             following = self._following
             if following is None:
                 return
-            if 0 < following.attempts == self._maximum_attempts - 1:
+            # one that was given back has spent its starts on failures of its own
+            if following.abandoned and 0 < following.attempts == self._maximum_attempts - 1:
                 if self._in_hand or others:
                     return
                 self._alone = True

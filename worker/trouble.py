@@ -48,6 +48,11 @@ class Trouble:
         """Whether nothing should be claimed now."""
         return self._clock.monotonic() < self._rests_until
 
+    @property
+    def failing(self) -> bool:
+        """Whether this host has failed a receipt of the batch in hand."""
+        return self._pause is not None
+
     def failed(self, what: str) -> float:
         """Note a failure of the host, and return how many seconds the receipt must wait."""
         self.problem = what

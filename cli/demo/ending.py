@@ -24,7 +24,9 @@ class Ending:
     @contextmanager
     def heeded(self) -> Iterator[None]:
         """Handle Ctrl-C, `timeout` and a closing terminal in this block; main thread only."""
-        previous = {number: signal.signal(number, self._end) for number in _SIGNALS}
+        # what is ignored stays so: `nohup` asks for that
+        heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        previous = {number: signal.signal(number, self._end) for number in heeded}
         try:
             yield
         finally:

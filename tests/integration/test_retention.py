@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import failpoints
@@ -482,3 +482,17 @@ def test_two_runs_at_once_remove_each_file_once(
     assert reconcile(house, engine).removed == 12
     with sessions() as session:
         assert removal.unfinished_masters(session) == []
+
+
+@pytest.mark.parametrize("ledger_settings", ["postgresql"], indirect=True)
+def test_the_server_leaves_the_locks_to_whoever_removes_files(house: House, sessions: Sessions) -> None:
+    house.study()
+    with sessions.begin() as session:
+        idle = text("SHOW idle_in_transaction_session_timeout")
+        assert session.scalar(idle) != "0"
+        removal.lock_files(session, [], None)
+        assert session.scalar(idle) == "0"
+    with sessions.begin() as session:
+        assert session.scalar(idle) != "0"
+        removal.lock_masters(session, [], None)
+        assert session.scalar(idle) == "0"

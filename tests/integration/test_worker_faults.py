@@ -15,8 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from sqlalchemy import Engine, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.clock import SystemClock
 from core.errors import TransientFailure
 from core.settings import Settings
 from db.base import make_sessions
@@ -27,8 +29,10 @@ from tests.factories import dicom_objects as objects
 from tests.integration import bad_readers
 from tests.integration.worker_kit import Bench, HandClock, always, bench
 from tests.waiting import wait_until
+from worker.read import Reader
 from worker.record import record
 from worker.stages import Prepared, Read
+from worker.trouble import Trouble
 
 POISON = bad_readers.MARK.decode()
 
@@ -336,6 +340,51 @@ def test_a_receipt_whose_worker_died_at_each_attempt_is_quarantined_without_anot
         assert receipt.attempts == small.maximum_attempts
         assert worker.study().outcome is Outcome.NO_RESULT
         assert worker.runtime.images == 0
+
+
+def test_a_ledger_that_is_away_for_a_moment_costs_no_image_a_start(
+    small: Settings, small_sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench(small, small_sessions) as worker:
+        receipts = [worker.deliver(objects.phantom()) for _ in range(3)]
+
+        def away(*_: object) -> None:
+            raise OperationalError("SELECT", {}, Exception("no connection"))
+
+        with monkeypatch.context() as patched:
+            # where a lane asks
+            patched.setattr(Reader, "_known", away)
+            worker.run_once()
+        assert [worker.receipt(one).attempts for one in receipts] == [0, 0, 0]
+        assert worker.journey.problem is not None
+        with small_sessions.begin() as session:
+            session.execute(update(Receipt).values(lease_until=None))
+        with monkeypatch.context() as patched:
+            # where the journey asks: of all in hand only the one that was being written has spent a start
+            patched.setattr("worker.pipeline.record", away)
+            patched.setattr("worker.pipeline.backoff", lambda: iter([small.lease_seconds]))
+            worker.journey._trouble = Trouble(SystemClock())
+            with pytest.raises(OperationalError):
+                worker.run_once()
+        assert sorted(worker.receipt(one).attempts for one in receipts) == [0, 0, 1]
+        assert {worker.receipt(one).lease_token for one in receipts} == {None}
+        worker.run()
+        assert {worker.receipt(one).state for one in receipts} == {ReceiptState.CLASSIFIED}
+
+
+def test_a_host_that_fails_claims_no_more_meanwhile(small: Settings, small_sessions: sessionmaker[Session]) -> None:
+    few = small.model_copy(update={"batch_size": 2})
+    with bench(few, small_sessions) as worker:
+        receipts = [worker.deliver(objects.phantom()) for _ in range(12)]
+        masters = few.masters.resolve()
+        masters.parent.mkdir(parents=True, exist_ok=True)
+        # where a folder should be: neither root nor anybody else can write a master
+        masters.write_text("")
+        worker.run_once()
+        untouched = [one for one in receipts if worker.receipt(one).lease_until is None]
+        # the first batch, and what was claimed before its first failure was seen
+        assert len(untouched) >= 6
+        assert {worker.receipt(one).attempts for one in receipts} == {0}
 
 
 def test_a_lost_lease_drops_the_result(small: Settings, small_sessions: sessionmaker[Session]) -> None:

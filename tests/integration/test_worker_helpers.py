@@ -88,6 +88,15 @@ def test_the_reason_says_what_happened(kit: Kit, fault: str, limits: Limits, rea
     assert helper.pid is None
 
 
+def test_one_that_falls_silent_and_lives_on_is_ended(kit: Kit) -> None:
+    helper = kit.helper("falls_silent")
+    with pytest.raises(HelperFailed) as failed:
+        kit.ask(helper)
+    assert failed.value.reason == "CRASHED"
+    assert "closed its output" in failed.value.detail
+    assert helper.pid is None
+
+
 def test_the_kernel_holds_a_helper_to_its_limits(kit: Kit) -> None:
     helper = kit.helper("babbles", Limits(20.0, 7, 700 * MEGABYTE, 100))
     kit.ask(helper)

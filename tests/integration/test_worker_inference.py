@@ -20,6 +20,7 @@ from db.claims import claim
 from db.models.receipt import Receipt
 from db.vocabulary import ReceiptState
 from tests.factories import dicom_objects as objects
+from tests.factories.rows import ago
 from tests.integration.worker_kit import Bench, HandClock, always, bench
 from tests.waiting import wait_until
 from worker.batching import Collecting
@@ -203,7 +204,9 @@ def test_an_image_on_its_last_start_goes_alone(
         receipts = [worker.deliver(objects.phantom()) for _ in range(5)]
         with sessions.begin() as session:
             last = settings.maximum_attempts - 1
-            session.execute(update(Receipt).where(Receipt.id == receipts[2]).values(attempts=last))
+            # as a worker leaves it that was killed
+            left = {"attempts": last, "lease_token": "dead", "lease_until": ago(1)}
+            session.execute(update(Receipt).where(Receipt.id == receipts[2]).values(left))
         seen: list[int] = []
 
         def look(inputs: NDArray[np.float32]) -> NDArray[np.float32]:

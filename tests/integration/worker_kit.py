@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,8 +194,10 @@ def bench(
         lanes.close()
 
 
-_sequence = itertools.count(1)
-_INCARNATION = new_incarnation()
+# of each data directory its own, so that none has gaps
+_incarnations: defaultdict[Path, tuple[str, Iterator[int]]] = defaultdict(
+    lambda: (new_incarnation(), itertools.count(1))
+)
 
 
 def deliver(
@@ -210,7 +214,8 @@ def deliver(
     `instance` is what the listener would have read in a file that is given as bytes.
     """
     data = content if isinstance(content, bytes) else from_peer(content, peer)
-    entry = Entry(_INCARNATION, next(_sequence), hashlib.sha256(data).hexdigest())
+    incarnation, sequence = _incarnations[settings.data_dir]
+    entry = Entry(incarnation, next(sequence), hashlib.sha256(data).hexdigest())
     spool = Spool(settings.data_dir.resolve(), listener)
     spool.new.mkdir(parents=True, exist_ok=True)
     spool.path(entry).write_bytes(data)

@@ -17,7 +17,7 @@ from core import logging
 from core.clock import SystemClock
 from core.errors import Misconfigured
 from core.metrics import endpoint
-from core.ports import listen_at
+from core.ports import PortTaken, listen_at
 from core.settings import Settings
 from worker.metrics.figures import Figures
 from worker.metrics.ledger import LedgerCollector
@@ -67,7 +67,11 @@ def bind(settings: Settings) -> socket.socket | None:
             continue
         try:
             return listen_at(settings.metrics_host, port, "LUNGWATCH_METRICS_HOST", "LUNGWATCH_WORKER_METRICS_PORT")
-        except Misconfigured as error:
+        except PortTaken as error:
             refusal = str(error)
+        except Misconfigured as error:
+            # no other port would be better
+            refusal = str(error)
+            break
     log.warning("metrics_not_served", problem=refusal)
     return None

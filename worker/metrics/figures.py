@@ -53,6 +53,10 @@ class Failure(StrEnum):
 _OF_A_HELPER: Final = (Rejection.CRASHED, Rejection.OUT_OF_MEMORY, Rejection.TIMED_OUT)
 
 
+# longer than an engine waits for the ledger while it writes
+_WELL_SECONDS: Final = 300.0
+
+
 class Figures(Collector):
     """The figures of one worker, from its start.
 
@@ -86,7 +90,8 @@ class Figures(Collector):
         self._gauge(families.START_TIME).set(self._clock.now().timestamp())
         self._gauge(families.BUILD).labels(program_version()).set(1)
         self._serving: tuple[str, str] | None = None
-        self._is_well = False
+        self._well.set_function(lambda: self.well)
+        self._well_at = float("-inf")
 
     def decoded(self, transfer_syntax_uid: str, seconds: float) -> None:
         """Count an image that a helper made a master of."""
@@ -166,13 +171,12 @@ class Figures(Collector):
 
     @property
     def well(self) -> bool:
-        """Whether the worker can work."""
-        return self._is_well
+        """Whether the worker could work a short while ago; one that hangs says nothing any more."""
+        return self._clock.monotonic() - self._well_at < _WELL_SECONDS
 
     def able(self, *, well: bool) -> None:
-        """Say whether the worker can work."""
-        self._is_well = well
-        self._well.set(well)
+        """Say whether the worker can work now."""
+        self._well_at = self._clock.monotonic() if well else float("-inf")
 
     def describe(self) -> Iterator[Metric]:
         """Name what `collect` will show, for scrapers that ask for some of it."""

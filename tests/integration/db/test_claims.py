@@ -173,6 +173,31 @@ def test_release_gives_back_at_once_or_later_and_refunds(sessions: Sessions) -> 
     assert [(one.receipt_id, one.attempts) for one in again] == [(plain.receipt_id, 0), (started.receipt_id, 0)]
 
 
+def test_a_refund_takes_back_no_start_of_an_earlier_claim(sessions: Sessions) -> None:
+    _register(sessions, 2)
+    for _ in range(2):
+        claims = _claim(sessions)
+        with sessions.begin() as session:
+            start_attempt(session, claims[0])
+            release(session, claims)
+    never_started, started = reversed(_claim(sessions))
+    assert (started.attempts, never_started.attempts) == (2, 0)
+    with sessions.begin() as session:
+        start_attempt(session, started)
+        assert release(session, [started, never_started], refund=True) == 2
+    assert [one.attempts for one in _claim(sessions)] == [2, 0]
+
+
+def test_a_claim_tells_what_was_given_back_from_what_its_holder_left(sessions: Sessions) -> None:
+    _register(sessions, 2)
+    given_back, left = _claim(sessions)
+    assert not given_back.abandoned
+    with sessions.begin() as session:
+        release(session, [given_back])
+        session.execute(update(Receipt).where(Receipt.id == left.receipt_id).values(lease_until=ago(1)))
+    assert [one.abandoned for one in _claim(sessions)] == [False, True]
+
+
 def test_the_lease_runs_by_the_databases_clock(sessions: Sessions) -> None:
     _register(sessions, 1)
     (held,) = _claim(sessions, seconds=120)

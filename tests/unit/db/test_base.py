@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from core.errors import Misconfigured
 from core.settings import Settings
@@ -146,3 +146,16 @@ def test_a_new_ledger_whose_mode_another_process_changes_is_waited_for(settings:
         assert waiting.result(10) == "wal"
     first.close()
     engine.dispose()
+
+
+def test_a_ledger_that_fails_is_not_waited_for(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("db.base.time.sleep")
+    settings.data_dir.mkdir(parents=True)
+    sqlite_path(settings).write_bytes(b"no database" * 1000)
+    engine = make_engine(settings)
+    with pytest.raises(DatabaseError, match="not a database"):
+        engine.connect()
+    sqlite_path(settings).unlink()
+    sqlite_path(settings).mkdir()
+    with pytest.raises(OperationalError, match="unable to open"):
+        engine.connect()

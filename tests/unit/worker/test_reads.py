@@ -13,7 +13,7 @@ from tests.waiting import wait_until
 from worker.reads import Reads
 
 
-def a_claim(number: int, attempts: int = 0) -> Claim:
+def a_claim(number: int, attempts: int = 0, *, abandoned: bool = True) -> Claim:
     entry = Entry("0" * 16, number, "0" * 64)
     return Claim(
         receipt_id=number,
@@ -26,6 +26,7 @@ def a_claim(number: int, attempts: int = 0) -> Claim:
         stored=False,
         put_back=False,
         lease_seconds=60.0,
+        abandoned=abandoned,
     )
 
 
@@ -43,7 +44,8 @@ class Threads:
 class Kit:
     """Reads whose lanes wait until they are let go."""
 
-    def __init__(self, lanes: Threads, attempts: list[int], batch: int = 1) -> None:
+    def __init__(self, lanes: Threads, attempts: list[int], batch: int = 1, *, abandoned: bool = True) -> None:
+        self.abandoned = abandoned
         self.asked: list[int] = []
         self.begun: list[int] = []
         self.go = threading.Event()
@@ -57,16 +59,16 @@ class Kit:
     def _claims(self, attempts: list[int]) -> Iterator[Claim]:
         for number, before in enumerate(attempts):
             self.asked.append(number)
-            yield a_claim(number, before)
+            yield a_claim(number, before, abandoned=self.abandoned)
 
     def found(self) -> list[int]:
         return sorted(future.result() for _, future in self.reads.wait(10))
 
 
 @contextmanager
-def kit(count: int, attempts: list[int], batch: int = 1) -> Iterator[Kit]:
+def kit(count: int, attempts: list[int], batch: int = 1, *, abandoned: bool = True) -> Iterator[Kit]:
     lanes = Threads(count)
-    made = Kit(lanes, attempts, batch)
+    made = Kit(lanes, attempts, batch, abandoned=abandoned)
     try:
         yield made
     finally:
@@ -126,6 +128,12 @@ def test_the_last_start_of_an_image_is_made_alone() -> None:
         assert made.found() == [1]
         made.reads.submit(others=False)
         assert len(made.reads) == 2
+
+
+def test_images_that_failed_by_themselves_hold_nobody_up() -> None:
+    with kit(2, [2, 2, 0], abandoned=False) as made:
+        made.reads.submit(others=False)
+        assert len(made.reads) == 3
 
 
 def test_where_the_first_start_is_the_last_nothing_waits_for_it() -> None:

@@ -8,6 +8,7 @@ from http.client import HTTPConnection
 import pytest
 from sqlalchemy import Engine
 
+from core.ports import listen_at
 from core.settings import Settings
 from db.base import make_readers
 from tests.waiting import wait_until
@@ -55,6 +56,20 @@ def test_no_port_or_one_that_cannot_be_had_is_no_endpoint_and_no_fault(
     make_settings: MakeSettings, changes: dict[str, object]
 ) -> None:
     assert bind(make_settings(**changes)) is None
+
+
+def test_an_address_that_cannot_be_had_is_tried_once(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def listen(host: str, port: int, *names: str) -> socket.socket:
+        tried.append(port)
+        return listen_at(host, port, *names)
+
+    monkeypatch.setattr("worker.metrics.endpoint.listen_at", listen)
+    assert bind(make_settings(metrics_host="192.0.2.1")) is None
+    assert len(tried) == 1
 
 
 def test_the_listeners_ports_are_left_to_it(make_settings: MakeSettings) -> None:

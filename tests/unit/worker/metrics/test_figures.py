@@ -134,3 +134,21 @@ def test_counting_costs_microseconds() -> None:
     # the best of several: this machine has other things to do; an image takes milliseconds
     best = min(timeit.repeat(lambda: everything(figures), number=number, repeat=9))
     assert best / number < 200e-6
+
+
+def test_a_worker_that_says_nothing_any_more_is_not_well() -> None:
+    clock = HandClock()
+    figures = Figures(clock)
+    assert not figures.well
+    figures.able(well=True)
+    clock.seconds = 299
+    assert figures.well
+    clock.seconds = 301
+    assert not figures.well
+    (well,) = (
+        sample.value for metric in figures.collect() for sample in metric.samples if sample.name.endswith("_well")
+    )
+    assert well == 0
+    figures.able(well=True)
+    figures.able(well=False)
+    assert not figures.well
