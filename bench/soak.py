@@ -8,14 +8,10 @@ the listener holds more at the end than at the beginning.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
-import secrets
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -24,9 +20,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bench import machine
+from bench import machine, soak_command
 from bench.figures import percentile
 from bench.soak_account import Account, Balance, Keeper, balance, registered_in
+from bench.soak_command import tell
 from bench.soak_hostile import Hostile
 from bench.soak_load import SIZES, Load
 from bench.soak_system import Footprint, System
@@ -205,7 +202,7 @@ def _meddle(
             account.broke(away=False)
         if now >= change_at:
             load.active = chance.randint(1, load.most)
-            _tell(f"{now - began:6.0f} s  {account.acknowledged.total():6} acknowledged, {kills} kills, drain {drain}")
+            tell(f"{now - began:6.0f} s  {account.acknowledged.total():6} acknowledged, {kills} kills, drain {drain}")
             change_at = now + _CHANGE_SECONDS
         time.sleep(max(0.0, min(_WATCH_SECONDS, end - time.monotonic())))
     return kills, drain
@@ -249,36 +246,21 @@ def text(report: Report) -> str:
     return "\n".join([*lines, *(f"WRONG: {trouble}" for trouble in report.troubles())])
 
 
-def _tell(what: str) -> None:
-    print(what, flush=True)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long; 10")
+    parser = soak_command.parser("bench.soak", __doc__)
     parser.add_argument("--associations", type=int, default=8, help=f"honest ones at once, at most; 8 ({SIZES} MB)")
     parser.add_argument("--kill-seconds", type=float, default=60.0, help="between two kills; 60")
     parser.add_argument("--disk-gigabytes", type=float, default=4.0, help="acknowledged and not yet looked at; 4")
-    parser.add_argument("--seed", type=int, default=None, help="of the loads; drawn anew unless given")
-    parser.add_argument("--scratch", type=Path, default=Path("/var/tmp"), help="on a disk; /var/tmp")  # noqa: S108
-    parser.add_argument("--json", type=Path, help="write the figures here too")
-    parser.add_argument("--keep", action="store_true", help="leave the scratch folder, with the logs")
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
     """Soak and tell; return the exit code."""
     options = _parser().parse_args(arguments)
-    options.seed = secrets.randbelow(1 << 32) if options.seed is None else options.seed
-    folder = Path(tempfile.mkdtemp(prefix="lungwatch-soak-", dir=options.scratch))
-    try:
+    with soak_command.scratch(options) as folder:
         report = soak(options, folder)
-    finally:
-        if not options.keep:
-            shutil.rmtree(folder, ignore_errors=True)
-    _tell(text(report))
-    if options.json is not None:
-        options.json.write_text(json.dumps({**asdict(report), "troubles": report.troubles()}, indent=2) + "\n")
+    tell(text(report))
+    soak_command.write(options, {**asdict(report), "troubles": report.troubles()})
     return 1 if report.troubles() else 0
 
 

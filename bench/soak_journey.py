@@ -9,24 +9,21 @@ no result, or two, or where `reconcile` does not come out even.
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import secrets
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from bench import machine
+from bench import machine, soak_command
 from bench.figures import percentile
 from bench.soak_books import Books, Told, read_books
+from bench.soak_command import tell
 from bench.soak_pictures import Picture, pictures
 from bench.soak_sending import Senders
 from bench.soak_whole import Whole
@@ -107,7 +104,7 @@ def soak(options: argparse.Namespace, folder: Path) -> Report:
         bytes_each = sum(one.size for one in drawn) / len(drawn)
         affordable = options.disk_gigabytes * _GIGABYTE / bytes_each / (options.minutes * 60)
         rate = min(highest / 2, affordable)
-        _tell(f"highest rate {highest:.1f} images a second; soaking at {rate:.1f} for {options.minutes:g} minutes")
+        tell(f"highest rate {highest:.1f} images a second; soaking at {rate:.1f} for {options.minutes:g} minutes")
         senders = Senders(whole, drawn, told, rate=rate, count=options.associations, seed=str(options.seed))
         senders.start()
         try:
@@ -187,7 +184,7 @@ def _strike(options: argparse.Namespace, whole: Whole, told: Told, chance: rando
                 ).start()
         if now >= tell_at:
             tell_at = now + _TELL_SECONDS
-            _tell(
+            tell(
                 f"{now - began:6.0f} s  {told.acknowledged.total():6} acknowledged, {told.failed} failed, "
                 f"{whole.pending()} waiting, {struck.total()} struck"
             )
@@ -226,43 +223,24 @@ def text(report: Report) -> str:
     return "\n".join([*lines, *(f"WRONG: {trouble}" for trouble in report.troubles)])
 
 
-def _tell(what: str) -> None:
-    print(what, flush=True)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.soak_journey", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long; 10")
+    parser = soak_command.parser("bench.soak_journey", __doc__)
     parser.add_argument("--associations", type=int, default=4, help="at once; 4")
     parser.add_argument("--workers", type=int, default=2, help="worker processes; 2")
     parser.add_argument("--strike-seconds", type=float, default=20.0, help="between two kills or stops; 20")
     parser.add_argument("--disk-gigabytes", type=float, default=30.0, help="of objects in all; the rate follows; 30")
-    parser.add_argument("--seed", type=int, default=None, help="of load and strikes; drawn anew unless given")
-    parser.add_argument("--scratch", type=Path, default=Path("/var/tmp"), help="on a disk; /var/tmp")  # noqa: S108
-    parser.add_argument("--json", type=Path, help="write the figures here too")
-    parser.add_argument("--keep", action="store_true", help="leave the scratch folder, with the logs")
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
     """Soak and tell; return the exit code."""
     options = _parser().parse_args(arguments)
-    options.seed = secrets.randbelow(1 << 32) if options.seed is None else options.seed
-    folder = Path(tempfile.mkdtemp(prefix="lungwatch-soak-", dir=options.scratch))
-    # PostgreSQL's account must pass through
-    folder.chmod(0o755)
-    try:
+    with soak_command.scratch(options) as folder:
         report = soak(options, folder)
-    finally:
-        if not options.keep:
-            shutil.rmtree(folder, ignore_errors=True)
-    _tell(text(report))
-    if options.json is not None:
-        document: dict[str, Any] = asdict(report)
-        document["books"] = {"states": dict(report.books.states), "predictions": report.books.predictions}
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
+    tell(text(report))
+    # by instance they are too many
+    books = {"states": dict(report.books.states), "predictions": report.books.predictions}
+    soak_command.write(options, {**asdict(report), "books": books})
     return 1 if report.troubles else 0
 
 

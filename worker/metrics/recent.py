@@ -15,6 +15,8 @@ from worker.metrics.figures import Cause, Figures
 _MINUTES_SECONDS: Final = 300.0
 _APART_SECONDS: Final = 30.0
 _SHARE: Final = 0.95
+# a helper that starts for one of these is no sign of trouble
+_USUAL: Final = (Cause.FIRST, Cause.WORN_OUT)
 
 _Key = tuple[str, tuple[str, ...]]
 _Numbers = defaultdict[_Key, float]
@@ -63,7 +65,7 @@ class Recent:
             attempts_failed=_some(numbers, families.FAILED),
             quarantined=_some(numbers, families.QUARANTINED),
             helpers_replaced={
-                cause: count for cause, count in _some(numbers, families.HELPERS).items() if cause != Cause.FIRST
+                cause: count for cause, count in _some(numbers, families.HELPERS).items() if cause not in _USUAL
             },
             batches_failed=round(numbers[families.BATCHES_FAILED.name, ()]),
             leases_lost=round(numbers[families.LEASES_LOST.name, ()]),

@@ -37,7 +37,7 @@ FIGURES = WorkerFigures(
     waited_95=0.8,
     attempts_failed={"CRASHED": 2},
     quarantined={"TRUNCATED": 1},
-    helpers_replaced={"WORN_OUT": 3},
+    helpers_replaced={"TIMED_OUT": 3},
     batches_failed=1,
     leases_lost=4,
 )
@@ -147,7 +147,7 @@ def test_a_worker_that_has_nothing_to_do_shows_dashes(settings: Settings) -> Non
         "40.0 ms",
         "attempts failed: 2 CRASHED",
         "quarantined: 1 TRUNCATED",
-        "decode helpers replaced: 3 WORN_OUT",
+        "decode helpers replaced: 3 TIMED_OUT",
         "batches tried again image by image: 1",
         "leases lost to another worker: 4",
     ],

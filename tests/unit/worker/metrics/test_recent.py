@@ -37,6 +37,8 @@ def test_it_says_what_the_last_minutes_brought_and_what_went_wrong_since_the_sta
     figures.finished(ReceiptState.QUARANTINED, 0.005, None, Rejection.TRUNCATED)
     figures.attempt_failed(Rejection.CRASHED)
     figures.helper_started(Rejection.CRASHED)
+    # no trouble
+    figures.helper_started(Cause.WORN_OUT)
     figures.batch_failed()
     figures.lease_lost()
     figures.host_failed()
