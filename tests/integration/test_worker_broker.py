@@ -111,8 +111,10 @@ def test_reconciliation_is_an_alarm_when_a_file_is_gone(brokered: Settings, sqli
         wait_until(lambda: worker.said("Connected to redis"), 60, "Celery listens")
         deliver(brokered, make_sessions(sqlite_engine), objects.phantom())
         wait_finished(sqlite_engine)
-        for path in (brokered.data_dir / "stored").rglob("*.dcm"):
-            path.unlink()
+        # it moves after its receipt's end
+        stored = brokered.data_dir / "stored"
+        (path,) = wait_until(lambda: list(stored.rglob("*.dcm")), 30, "the file is stored")
+        path.unlink()
         app.send_task(RECONCILE)
         wait_until(lambda: worker.said("not_reconciled"), 30, "the alarm")
         assert worker.stop() == 0
