@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from abc import abstractmethod
 from pathlib import Path
 from typing import Final, Self
 
@@ -33,13 +34,13 @@ class System(Receiver):
 
     rows: str
 
+    @abstractmethod
     def ledger(self) -> Path:
         """Return where its SQLite file lies."""
-        raise NotImplementedError
 
+    @abstractmethod
     def workers(self) -> list[int]:
         """Return the processes whose families decode and classify."""
-        raise NotImplementedError
 
     def said(self) -> str:
         """Return the end of what its processes logged."""
@@ -52,7 +53,7 @@ class System(Receiver):
 
 
 class Lungwatch(System):
-    """`lungwatch serve` as it comes: SQLite, no broker, one worker with one helper, LiteRT, the starter model."""
+    """`lungwatch serve` as it comes: SQLite, no broker, one worker with two helpers, LiteRT, the starter model."""
 
     name = "lungwatch"
     label = "Lungwatch"

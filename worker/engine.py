@@ -24,6 +24,7 @@ from worker.pipeline import Journey
 from worker.rescoring.rescorer import Rescorer
 from worker.settle import settle_due
 from worker.sweep import StoreSweep
+from worker.trouble import LEDGER_AWAY
 
 log = logging.get(__name__)
 
@@ -31,7 +32,6 @@ log = logging.get(__name__)
 _BROKERLESS_POLL_SECONDS: Final = 0.2
 _LOADING_POLL_SECONDS: Final = 0.1
 _STORE_SWEEP_SECONDS: Final = 30.0
-_AWAY: Final = "the ledger does not answer; is its database running?"
 
 
 @dataclass(slots=True)
@@ -118,7 +118,7 @@ class Engine:
             except SQLAlchemyError as error:
                 log.error("ledger_away", **safe_error(error))  # noqa: TRY400 - the text may quote data
                 # until a round went well: each next one begins as if all were
-                self._failure = _AWAY
+                self._failure = LEDGER_AWAY
                 self._figures.able(well=False)
                 self._stopping.wait(next(pauses))
             except Exception as error:  # noqa: BLE001 - the edge: the next batch may fare better

@@ -309,7 +309,7 @@ class Journey:
         log.error("host_failed", receipt_id=failed.claim.receipt_id, problem=failed.problem)
         self._figures.host_failed()
         delay = self._trouble.failed(failed.problem)
-        self._write(lambda session: release(session, [failed.claim], refund=failed.charged, delay_seconds=delay))
+        self._write(lambda session: release(session, [failed.claim], refund=True, delay_seconds=delay))
         self._held.pop(failed.claim.receipt_id, None)
 
     def _record(self, read: Read, input_digest: str | None = None, judgement: Judgement | None = None) -> None:

@@ -27,10 +27,10 @@ from worker.metrics.told import HELPER
 from worker.record import delivered, nature, pixels
 from worker.resolve import Compared, Pixels, is_duplicate, needs_every_pixel, needs_pixels
 from worker.stages import AttemptFailed, HostFailed, KnownAlready, Read
+from worker.trouble import LEDGER_AWAY
 
 # a header takes milliseconds; of a file that may have ended workers, no more is asked
 _PEEK_SECONDS: Final = 3.0
-_AWAY: Final = "the ledger does not answer; is its database running?"
 
 log = logging.get(__name__)
 
@@ -74,7 +74,7 @@ class Reader:
             return self._read(claim, rules)
         except (OperationalError, InterfaceError) as error:
             log.warning("database_away", **safe_error(error))
-            return HostFailed(claim, _AWAY)
+            return HostFailed(claim, LEDGER_AWAY)
 
     def _read(self, claim: Claim, rules: ReadingRules) -> Read | KnownAlready | AttemptFailed | HostFailed:
         if claim.attempts >= self._settings.maximum_attempts:
@@ -116,7 +116,7 @@ class Reader:
         except HelperFailed:
             pass
         except TransientFailure as error:
-            return HostFailed(claim, str(error), charged=False)
+            return HostFailed(claim, str(error))
         detail = "the worker ended at each attempt"
         return AttemptFailed(claim, claim.attempts, Rejection.CRASHED, detail, attributes, dataset_sha256)
 

@@ -54,14 +54,10 @@ class AttemptFailed:
 
 @dataclass(frozen=True, slots=True)
 class HostFailed:
-    """The host could not do its part (a disk that is full or not mounted); the image is not charged for it.
-
-    `charged` says whether an attempt was counted, to be refunded.
-    """
+    """The host could not do its part (a disk that is full or not mounted); the image is not charged for it."""
 
     claim: Claim
     problem: str
-    charged: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Final
 from core.clock import Clock
 from worker.backoff import backoff
 
+LEDGER_AWAY: Final = "the ledger does not answer; is its database running?"
 _FIRST_SECONDS: Final = 2.0
 _LONGEST_SECONDS: Final = 60.0
 
