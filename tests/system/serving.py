@@ -191,11 +191,13 @@ class Serving:
         return status
 
 
-def send(port: int, files: Iterable[Path], *, patience: float = 0) -> list[int]:
+def send(port: int, files: Iterable[Path], *, patience: float = 60) -> list[int]:
     """Send Part 10 files over one association each try; return the statuses.
 
-    With `patience` an association that breaks is tried again from the first file
-    without an answer on, as a PACS does, for so many seconds.
+    An association that breaks is tried again from the first file without an
+    answer on, as a PACS does, for so many seconds. pynetdicom's requestor needs
+    that even with a listener that breaks none: on a loaded machine its reactor
+    may wake late and take an answer that `send_c_store` waits for.
     """
     waiting = list(files)
     contexts = set()

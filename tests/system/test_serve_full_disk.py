@@ -67,7 +67,7 @@ def test_a_full_disk_and_a_dead_worker_do_not_end_it(tmp_path: Path) -> None:
         assert process.poll() is None
         os.truncate(inside / "full", 0)
         # as a PACS does, again after an association that breaks
-        assert send(port, [first, second], patience=20) == [0, 0]
+        assert send(port, [first, second]) == [0, 0]
         wait_until(lambda: len(list((inside / "stored").rglob("*.dcm"))) == 2, 60, "both are classified and stored")
         process.terminate()
         assert process.wait(60) == 0

@@ -44,7 +44,7 @@ def files(tmp_path: Path) -> list[Path]:
 def test_rows_01_02_a_process_killed_in_the_middle(data: Path, files: list[Path], victim: tuple[str, ...]) -> None:
     with Serving(data) as serving, ThreadPoolExecutor(1) as pool:
         port = serving.port
-        sending = pool.submit(send, port, files, patience=60)
+        sending = pool.submit(send, port, files)
         for share in (0.2, 0.6):
             wait_until(lambda share=share: serving.receipts() >= share * STUDIES, 60, "some are registered")  # type: ignore[misc]
             killed = serving.kill_child(*victim)

@@ -187,7 +187,7 @@ def test_worker_registrar_and_listener_killed_in_the_middle(collection: Collecti
     total = len(collection.objects)
     files = [collection.folder / one.file for one in collection.objects]
     with Serving(data) as serving, ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(send, serving.port, files, patience=60)
+        sending = pool.submit(send, serving.port, files)
         for share, victim in ((0.2, ("work", "--beat")), (0.4, ("registrar",)), (0.6, ("server",))):
             wait_until(lambda share=share: serving.receipts() >= share * total, 300, "some are registered")  # type: ignore[misc]
             serving.kill_child(*victim)
