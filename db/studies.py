@@ -8,14 +8,40 @@ Values are plain, so that nothing here knows how a header is read.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, bindparam, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from db.inserting import insert
 from db.models.receipt import Receipt
 from db.models.study import Image, Study
 from db.vocabulary import GOOD_STATES, OUTCOME_PRECEDENCE, Outcome, ReceiptState
+
+
+# Built once: to put these together for every image takes longer than to run them.
+_STUDY: Final = bindparam("study_id", type_=Study.id.type)
+_OUTCOMES: Final = select(Image.outcome).where(Image.study_id == _STUDY).distinct()
+_OTHER: Final = aliased(Receipt)
+_LACKS_RESULT: Final = exists().where(
+    Receipt.study_id == _STUDY,
+    or_(
+        and_(
+            Receipt.state == ReceiptState.QUARANTINED,
+            ~exists().where(
+                _OTHER.image_id == Receipt.image_id,
+                _OTHER.study_id == Receipt.study_id,
+                _OTHER.state.in_(GOOD_STATES),
+            ),
+        ),
+        and_(
+            Receipt.state == ReceiptState.CONFLICT,
+            exists().where(Image.id == Receipt.image_id, Image.study_id != Receipt.study_id),
+        ),
+    ),
+)
+_BACK_AT_WORK: Final = exists().where(Receipt.study_id == _STUDY, Receipt.state == ReceiptState.PENDING)
+_UNJUDGED: Final = select(_LACKS_RESULT, _BACK_AT_WORK)
 
 
 def create_study(session: Session, *, study_uid: str, received_at: datetime) -> None:
@@ -111,41 +137,22 @@ def recompute_outcome(session: Session, study: Study) -> Outcome:
     """Set the study's outcome from everything known of it; hold its lock.
 
     Takes the first of `OUTCOME_PRECEDENCE` among its images, its instances that
-    lack a result (NO_RESULT, see `lacks_result`) and its receipts put back to work
-    (PENDING). A study that has none of these is NO_RESULT.
+    lack a result (NO_RESULT) and its receipts put back to work (PENDING). A study
+    that has none of these is NO_RESULT.
+
+    An instance lacks a result that was sent for this study and not judged, whatever
+    its images say: a quarantined one of which no other copy of this study could be
+    read, and one whose SOP Instance UID is in force in another study. A copy that was
+    read before stays in force (promise 5); that a later one was unreadable is told by
+    a CONFLICT flag.
     """
     session.flush()
-    found = set(session.scalars(select(Image.outcome).where(Image.study_id == study.id).distinct()))
-    if lacks_result(session, study.id):
+    found = set(session.scalars(_OUTCOMES, {"study_id": study.id}))
+    lacks_result, back_at_work = session.execute(_UNJUDGED, {"study_id": study.id}).one()
+    if lacks_result:
         found.add(Outcome.NO_RESULT)
-    back_at_work = exists().where(Receipt.study_id == study.id, Receipt.state == ReceiptState.PENDING)
-    if session.scalar(select(back_at_work)):
+    if back_at_work:
         found.add(Outcome.PENDING)
     study.outcome = next((outcome for outcome in OUTCOME_PRECEDENCE if outcome in found), Outcome.NO_RESULT)
     session.flush()
     return study.outcome
-
-
-def lacks_result(session: Session, study_id: int) -> bool:
-    """Whether an instance sent for this study was not judged, whatever its images say.
-
-    That is a quarantined one of which no other copy of this study could be
-    read, and one whose SOP Instance UID is in force in another study. A copy
-    that was read before stays in force (promise 5); that a later one was
-    unreadable is told by a CONFLICT flag.
-    """
-    other = aliased(Receipt)
-    made_good = (
-        select(other.id)
-        .where(other.image_id == Receipt.image_id, other.study_id == Receipt.study_id, other.state.in_(GOOD_STATES))
-        .exists()
-    )
-    elsewhere = select(Image.id).where(Image.id == Receipt.image_id, Image.study_id != Receipt.study_id).exists()
-    lacking = select(Receipt.id).where(
-        Receipt.study_id == study_id,
-        or_(
-            and_(Receipt.state == ReceiptState.QUARANTINED, ~made_good),
-            and_(Receipt.state == ReceiptState.CONFLICT, elsewhere),
-        ),
-    )
-    return bool(session.scalar(select(lacking.exists())))
