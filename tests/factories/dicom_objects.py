@@ -144,3 +144,10 @@ def bad_uid_file(value: str = "1.2/../../etc", **plan: Any) -> bytes:
     dataset = phantom(**plan)
     old = str(dataset.SOPInstanceUID).encode()
     return to_bytes(dataset).replace(old, value.encode().ljust(len(old), b"\0"))
+
+
+def same_uids(dataset: Dataset, other: Dataset) -> Dataset:
+    """Let a data set be of the other's instance and study; returns it."""
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = other.SOPInstanceUID
+    dataset.StudyInstanceUID = other.StudyInstanceUID
+    return dataset

@@ -1,4 +1,4 @@
-"""Fixtures for tests that attack a listener."""
+"""Fixtures: a listener under attack, and a worker without its process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy.orm import Session, sessionmaker
 
+from core.settings import Settings
+from tests.integration.worker_kit import Bench
 from tests.peers.scene import Scene
+from worker.lanes import Lanes
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +29,16 @@ def attacked(scene: Scene) -> Iterator[Scene]:
     yield scene
     scene.close()
     scene.honest.served_since(began)
+
+
+@pytest.fixture(scope="module")
+def lanes() -> Iterator[Lanes]:
+    """One helper for the whole module: starting it costs more than a test."""
+    lanes = Lanes(Settings(_env_file=None, helper_processes=1))
+    yield lanes
+    lanes.close()
+
+
+@pytest.fixture
+def worker(ledger_settings: Settings, sessions: sessionmaker[Session], lanes: Lanes) -> Bench:
+    return Bench(ledger_settings, sessions, None, lanes)

@@ -24,10 +24,12 @@ from bundle.calibration import Calibration
 from core.clock import Clock
 from core.settings import Settings
 from core.spool import Entry, Spool, new_incarnation
+from db import queries
 from db.models.flag import Flag
 from db.models.prediction import Prediction
 from db.models.receipt import Receipt
 from db.models.study import Image, Study
+from db.queries import ResultRow
 from db.receipts import NewReceipt, register
 from db.registry import NewModel, install_champion_if_none
 from db.registry import register as register_model
@@ -42,6 +44,7 @@ from worker.metrics.figures import Figures
 from worker.metrics.measured import measured
 from worker.pipeline import Journey
 from worker.serving import Serving, Wanted, reading_rules
+from worker.settle import settle_due
 from worker.stages import ModelStamp
 
 SPEC = PreprocessSpec()
@@ -171,6 +174,15 @@ class Bench:
     def predictions(self) -> list[Prediction]:
         with self.sessions.begin() as session:
             return list(session.scalars(select(Prediction).order_by(Prediction.id)))
+
+    def results(self, *, flagged: bool = False) -> list[ResultRow]:
+        with self.sessions() as session:
+            return queries.results(session, flagged=flagged, limit=None)
+
+    def settle_undrawn(self) -> None:
+        """Settle without drawing any study for audit, so that no flag stands by chance."""
+        nobody = self.settings.model_copy(update={"audit_share": 0.0, "audit_flagged_share": 0.0})
+        settle_due(nobody, self.sessions)
 
     def open_flags(self) -> list[tuple[str, str | None]]:
         with self.sessions.begin() as session:
