@@ -1,8 +1,8 @@
 """``python -m bench.hosts``: images a second of one host and of two that share a spool and a PostgreSQL.
 
-A host is a `lungwatch work` with its helpers; both are on this machine, so two
-can be no faster than its processors allow. Trials with one and with two take
-turns. Time is the ledger's: from the commit that registers the images to the
+A host is a `lungwatch work` with its helpers, on a processor of its own of this
+machine, so that a second host brings a second processor; PostgreSQL runs on any.
+Trials with one and with two take turns. Time is the ledger's: from the commit that registers the images to the
 last one's end. No broker: under load nobody waits for a bell.
 """
 
@@ -18,8 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,8 +103,8 @@ class Site:
         )
         self._content = to_bytes(build(plan))
 
-    def host(self) -> subprocess.Popen[bytes]:
-        """Start a host."""
+    def host(self, processor: int) -> subprocess.Popen[bytes]:
+        """Start a host, all of it on one processor."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LUNGWATCH_")}
         ours = {
             "LUNGWATCH_DATA_DIR": str(self.settings.data_dir),
@@ -112,7 +112,7 @@ class Site:
             "LUNGWATCH_SETTLE_SECONDS": "0",
             "LUNGWATCH_HEARTBEAT_SECONDS": "0.5",
         }
-        with (self._folder / "hosts.log").open("ab") as log:
+        with (self._folder / "hosts.log").open("ab") as log, _on(processor):
             return subprocess.Popen(
                 [sys.executable, "-m", "cli", "work"], cwd=_ROOT, env={**inherited, **ours}, stdout=log, stderr=log
             )
@@ -160,6 +160,17 @@ class Site:
         return (ended - since).total_seconds(), max(one.attempts for one in newest)
 
 
+@contextmanager
+def _on(processor: int) -> Iterator[None]:
+    """Let what is started meanwhile run on this processor alone: a child inherits it."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {processor})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def trial(site: Site, hosts: int, images: int, repetition: int) -> Trial:
     """Let so many hosts work off a load.
 
@@ -169,7 +180,7 @@ def trial(site: Site, hosts: int, images: int, repetition: int) -> Trial:
         If they do not start, do not get through or end.
     """
     with ExitStack() as stack:
-        running = [site.host() for _ in range(hosts)]
+        running = [site.host(processor) for processor in sorted(os.sched_getaffinity(0))[:hosts]]
         for one in running:
             stack.callback(_stop, one)
         _wait(lambda: site.serving() == hosts, running, _START_SECONDS)
@@ -234,6 +245,9 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.quick:
         options = parser.parse_args([*_QUICK.split(), *arguments])
+    if len(os.sched_getaffinity(0)) < max(HOSTS):
+        print(f"a processor for each of {max(HOSTS)} hosts is needed", file=sys.stderr)
+        return 2
     trials = []
     with tempfile.TemporaryDirectory(prefix="lungwatch-bench-", dir=options.scratch) as scratch:
         folder = Path(scratch)
