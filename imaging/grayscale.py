@@ -53,8 +53,9 @@ class Rendering:
         table = self.table.astype(np.float32)
         grey = np.empty(stored.shape, np.float32)
         for start, words in _bands(stored, len(table)):
-            # every word is below the table's length, so "clip" changes nothing but skips a check and a copy
-            np.take(table, words, out=grey[start : start + len(words)], mode="clip")
+            # every word is below the table's length, so "wrap" changes nothing but skips a check and a copy; "clip",
+            # which would do so too, takes a quarter longer
+            np.take(table, words, out=grey[start : start + len(words)], mode="wrap")
         return grey
 
 

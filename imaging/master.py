@@ -38,7 +38,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # Noise does not compress. This filter and strategy give files a few per cent larger than libpng's own choice does, in a
 # fifth of the time.
 _PNG: Final = {"level": 1, "strategy": imagecodecs.PNG.STRATEGY.RLE, "filter": imagecodecs.PNG.FILTER.UP}
-_BAND_ROWS: Final = 32
+_BAND_ROWS: Final = 64
 # How much larger than the master an image stays whose blocks are averaged before the filter: a mean of blocks is less
 # sharp than the filter, and twice the size is where that is no longer seen.
 OVERSAMPLING: Final = 2
