@@ -21,6 +21,7 @@ from training.datasets.dataset import LABELS
 from training.datasets.pixels import Examples
 from training.errors import FitFailed
 from training.fitting.keras_hooks import EachEpoch
+from training.fitting.stopwatch import Stopwatch
 from training.fitting.weights import save_weights
 
 _ORDER = 0
@@ -112,9 +113,18 @@ def fit_as_notebook(
         model.load_weights(record.weights(done))
     state = record
 
-    def each_epoch(number: int, logs: dict[str, float], seconds: float) -> bool:
+    def each_epoch(number: int, logs: dict[str, float], stopwatch: Stopwatch) -> bool:
         nonlocal state
-        point = Point(number, logs["loss"], logs["accuracy"], logs["val_loss"], logs["val_accuracy"], round(seconds, 2))
+        took = stopwatch.read()
+        point = Point(
+            number,
+            logs["loss"],
+            logs["accuracy"],
+            logs["val_loss"],
+            logs["val_accuracy"],
+            took.seconds,
+            took.processor_seconds,
+        )
         if not (math.isfinite(point.loss) and math.isfinite(point.scored_loss)):
             raise FitFailed(f"{contender.name}: the loss is no finite number after epoch {number}")
         save_weights(model, state.weights(number))

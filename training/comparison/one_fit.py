@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from training.datasets.pixels import Examples, labels_of, load, load_squares, pa
 from training.errors import FitFailed
 from training.fitting.backbones import features, fill, only
 from training.fitting.run import Epoch, Run
+from training.fitting.stopwatch import Stopwatch
 
 _BATCH = 64
 
@@ -109,7 +109,9 @@ def run(job: Job, folder: Path, say: Say) -> None:
             tuned=tuple(tuned),
             scored=tuple(scored),
             seconds=round(sum(point.seconds for point in record.points), 1),
+            processor_seconds=round(sum(point.processor_seconds for point in record.points), 1),
             preparation_seconds=record.preparation_seconds,
+            preparation_processor_seconds=record.preparation_processor_seconds,
             peak_memory=max(record.peak_memory, _peak()),
             parameters=_count(network),
             layers=_layers(network),
@@ -150,10 +152,11 @@ def _fit_as_notebook(
     if job.contender.backbone_weights is not None:
         weights = fill(network, job.contender.backbone_weights)
         say("stage", name="features of the backbone", total=len(whole))
-        began = time.monotonic()
+        stopwatch = Stopwatch()
         seen = features(network, weights, whole, _pixels_digest(job), job.cache, lambda count: say("step", count=count))
         if not record.points:
-            record = Record(record.folder, record.fingerprint, (), round(time.monotonic() - began, 1))
+            took = stopwatch.read()
+            record = Record(record.folder, record.fingerprint, (), took.seconds, took.processor_seconds)
             record.write()
         build = lambda: transfer.split(ARCHITECTURES[job.contender.architecture]())[1]  # noqa: E731
     train, watched = only(seen, job.fold.fit), only(seen, job.fold.scored)
@@ -201,7 +204,7 @@ def _fit_hardened(job: Job, dataset: Dataset, whole: Examples, record: Record, s
         advance=lambda _epoch, _batch: say("step", count=1),
     )
     epochs = Run.start_or_resume(record.work, job.fingerprint).epochs
-    ended = Record(record.folder, record.fingerprint, tuple(_point(epoch) for epoch in epochs), 0.0, _peak())
+    ended = Record(record.folder, record.fingerprint, tuple(_point(epoch) for epoch in epochs), peak_memory=_peak())
 
     def score(rows: Rows) -> NDArray[np.float32]:
         found: NDArray[np.float32] = model.predict_on_batch(whole.inputs(rows))[:, 1]
@@ -212,7 +215,15 @@ def _fit_hardened(job: Job, dataset: Dataset, whole: Examples, record: Record, s
 
 def _point(epoch: Epoch) -> Point:
     # its accuracy on the watched weighs both classes alike
-    return Point(epoch.number, epoch.loss, None, epoch.watch_loss, epoch.watch_accuracy, epoch.seconds)
+    return Point(
+        epoch.number,
+        epoch.loss,
+        None,
+        epoch.watch_loss,
+        epoch.watch_accuracy,
+        epoch.seconds,
+        epoch.processor_seconds or 0.0,
+    )
 
 
 def _scores(score: Score, rows: Rows, say: Say) -> list[float]:

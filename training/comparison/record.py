@@ -18,7 +18,15 @@ _RESULT: Final = "result.json"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One epoch on the curves; accuracy is None where a recipe does not measure it."""
+    """One epoch on the curves.
+
+    Attributes
+    ----------
+    accuracy : float or None
+        None where a recipe does not measure it.
+    seconds, processor_seconds : float
+        On the wall's clock, and of all threads on processors.
+    """
 
     number: int
     loss: float
@@ -26,6 +34,7 @@ class Point:
     scored_loss: float
     scored_accuracy: float
     seconds: float
+    processor_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +63,10 @@ class Result:
     ----------
     tuned, scored : tuple of float
         The network's output for PNEUMONIA, in the order of the fold's rows.
-    seconds : float
-        Of all epochs, the scoring of curves included.
-    preparation_seconds : float
+    seconds, processor_seconds : float
+        Of all epochs, the scoring of curves included: on the wall's clock, and on processors, which does not depend on
+        what else the machine did.
+    preparation_seconds, preparation_processor_seconds : float
         Of making features of a frozen backbone; nearly nothing where another fit had made them.
     peak_memory : int
         Largest resident set of the process that fitted, bytes.
@@ -66,7 +76,9 @@ class Result:
     tuned: tuple[float, ...]
     scored: tuple[float, ...]
     seconds: float
+    processor_seconds: float
     preparation_seconds: float
+    preparation_processor_seconds: float
     peak_memory: int
     parameters: Parameters
     layers: tuple[Layer, ...]
@@ -84,6 +96,7 @@ class Record:
     fingerprint: str
     points: tuple[Point, ...] = ()
     preparation_seconds: float = 0.0
+    preparation_processor_seconds: float = 0.0
     peak_memory: int = 0
 
     @classmethod

@@ -6,6 +6,7 @@ import html
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any, Final
 
 from training.comparison import plots
@@ -15,6 +16,7 @@ from training.comparison.protocols import Protocol
 from training.comparison.record import Result
 from training.comparison.runner import Fits
 from training.examination.words import cell
+from training.fitting.stopwatch import Took
 from training.pages import document, drawing
 
 # in the order of the table
@@ -42,6 +44,7 @@ _BETTER: Final = {
     **dict.fromkeys(("auc", "sensitivity", "specificity", "balanced_accuracy", "accuracy"), "higher"),
     **dict.fromkeys(("ece_debiased", "log_loss"), "lower"),
 }
+_COSTS: Final = ("training, s", "training, s of processors", "peak memory, MB")
 _MEGABYTE: Final = 1 << 20
 _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; color: #222 }
@@ -87,7 +90,8 @@ class Comparison:
                     **one.to_dict(),
                     "parameters": asdict(results[0].parameters),
                     "layers": [asdict(layer) for layer in results[0].layers],
-                    "training_seconds": round(_seconds(results), 1),
+                    "training_seconds": round(_took(results).seconds, 1),
+                    "training_processor_seconds": round(_took(results).processor_seconds, 1),
                     "peak_memory_bytes": max(result.peak_memory for result in results),
                     "curves": [[asdict(point) for point in result.points] for result in results],
                     "argmax": _view(judgement.argmax, names),
@@ -116,19 +120,21 @@ def _view(view: View, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _seconds(results: Sequence[Result]) -> float:
+def _took(results: Sequence[Result]) -> Took:
     """Mean over folds; a backbone's features are made in the first alone and serve all."""
-    return sum(result.seconds for result in results) / len(results) + max(
-        result.preparation_seconds for result in results
+    return Took(
+        fmean(one.seconds for one in results) + max(one.preparation_seconds for one in results),
+        fmean(one.processor_seconds for one in results) + max(one.preparation_processor_seconds for one in results),
     )
 
 
 def _table(comparison: Comparison) -> list[list[str]]:
-    head = ["model", "called by", "parameters (fitted)", *_COLUMNS.values(), "training, s", "peak memory, MB"]
+    head = ["model", "called by", "parameters (fitted)", *_COLUMNS.values(), *_COSTS]
     rows = [head]
     for one, results, judgement in comparison.parts:
         counts = results[0].parameters
-        cost = [f"{_seconds(results):.0f}", f"{max(result.peak_memory for result in results) / _MEGABYTE:.0f}"]
+        took, peak = _took(results), max(result.peak_memory for result in results) / _MEGABYTE
+        cost = [f"{took.seconds:.0f}", f"{took.processor_seconds:.0f}", f"{peak:.0f}"]
         parameters = f"{counts.total:,} ({counts.trainable:,})"
         rows.append(
             [one.name, "argmax", parameters, *(cell(judgement.argmax.metrics[name]) for name in _COLUMNS), *cost]

@@ -19,6 +19,7 @@ from training.fitting.computing import PLAIN, Computing
 from training.fitting.plain_batches import PlainBatches, Weighted, columns, shared
 from training.fitting.recipe import Recipe
 from training.fitting.run import Epoch, Run
+from training.fitting.stopwatch import Stopwatch
 from training.fitting.streaming import epochs, parts
 
 _log = get(__name__)
@@ -102,10 +103,17 @@ def fit(
             raise FitFailed(f"the loss is no finite number in epoch {epoch}; lower the learning rate")
         advance(epoch, batch)
 
-    def each_epoch(number: int, logs: dict[str, float], seconds: float) -> bool:
+    def each_epoch(number: int, logs: dict[str, float], stopwatch: Stopwatch) -> bool:
         nonlocal state
+        took = stopwatch.read()
         epoch = Epoch(
-            number, logs["loss"], logs["val_loss"], logs["val_accuracy"], round(seconds, 1), rate_of(model.optimizer)
+            number,
+            logs["loss"],
+            logs["val_loss"],
+            logs["val_accuracy"],
+            took.seconds,
+            rate_of(model.optimizer),
+            took.processor_seconds,
         )
         if not (math.isfinite(epoch.loss) and math.isfinite(epoch.watch_loss)):
             raise FitFailed(f"the loss is no finite number after epoch {number}; lower the learning rate")

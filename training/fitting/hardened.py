@@ -9,7 +9,6 @@ statistics measured on unchanged images. No epoch is chosen: the rate has fallen
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from training.fitting.fit import class_weights
 from training.fitting.hardened_batches import KINDS, DisguisedBatches, clean
 from training.fitting.recipe import HardenedRecipe
 from training.fitting.run import Epoch, Run
+from training.fitting.stopwatch import Stopwatch
 from training.fitting.streaming import epochs, parts
 
 _log = get(__name__)
@@ -113,14 +113,13 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
         average.step(served.trainable_variables)
         advance(epoch, batch)
 
-    def each_epoch(number: int, logs: dict[str, float], seconds: float) -> bool:
+    def each_epoch(number: int, logs: dict[str, float], stopwatch: Stopwatch) -> bool:
         nonlocal state
-        began = time.monotonic()
         average.put(judge.trainable_variables)
         measure_statistics(judge, few)
         loss, accuracy = _judge(judge, watch, watch_weights)
-        took = round(seconds + time.monotonic() - began, 1)
-        epoch = Epoch(number, logs["loss"], loss, accuracy, took, rate_of(model.optimizer))
+        took, rate = stopwatch.read(), rate_of(model.optimizer)
+        epoch = Epoch(number, logs["loss"], loss, accuracy, took.seconds, rate, took.processor_seconds)
         if not (math.isfinite(epoch.loss) and math.isfinite(epoch.watch_loss)):
             raise FitFailed(f"the loss is no finite number after epoch {number}; lower the learning rate")
         state.keep(number, model, average)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+
+from training.fitting.stopwatch import Stopwatch
 
 
 class EachEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships no types
@@ -15,14 +16,14 @@ class EachEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships n
 
     def __init__(
         self,
-        each_epoch: Callable[[int, dict[str, float], float], bool],
+        each_epoch: Callable[[int, dict[str, float], Stopwatch], bool],
         each_batch: Callable[[int, int, dict[str, float]], None],
     ) -> None:
         super().__init__()
         self._each_epoch = each_epoch
         self._each_batch = each_batch
         self._number = 0
-        self._begun = 0.0
+        self._stopwatch = Stopwatch()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note when the epoch began, and start dropout anew.
@@ -36,15 +37,15 @@ class EachEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships n
                 fresh = keras.random.SeedGenerator(int(np.random.default_rng([epoch, place]).integers(2**31)))
                 generator.state.assign(fresh.state)
         self._number = epoch + 1
-        self._begun = time.monotonic()
+        self._stopwatch = Stopwatch()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Hand each batch's figures out: the means of the epoch so far."""
         self._each_batch(self._number, batch, _floats(logs))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Hand the figures out."""
-        if self._each_epoch(epoch + 1, _floats(logs), time.monotonic() - self._begun):
+        """Hand the figures out, and the watch that runs since the epoch began."""
+        if self._each_epoch(epoch + 1, _floats(logs), self._stopwatch):
             self.model.stop_training = True
 
 

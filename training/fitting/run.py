@@ -22,8 +22,12 @@ class Epoch:
 
     Attributes
     ----------
+    seconds : float
+        On the wall's clock.
     learning_rate : float or None
         At the epoch's end; None in records that are older than it.
+    processor_seconds : float or None
+        Of all threads; None likewise.
     """
 
     number: int
@@ -32,6 +36,7 @@ class Epoch:
     watch_accuracy: float
     seconds: float
     learning_rate: float | None = None
+    processor_seconds: float | None = None
 
 
 def recorded(folder: Path) -> tuple[Epoch, ...]:

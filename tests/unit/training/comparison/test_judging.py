@@ -31,7 +31,7 @@ def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def result(fold: Fold) -> Result:
     tuned, scored = (tuple(float(value) for value in SCORES[rows]) for rows in (fold.tune, fold.scored))
-    return Result((), tuned, scored, 1.0, 0.0, 1, Parameters(1, 1, 0), ())
+    return Result((), tuned, scored, 1.0, 2.0, 0.0, 0.0, 1, Parameters(1, 1, 0), ())
 
 
 def judged(*folds: Fold, required: float = 0.5, resamples: int = 30):  # noqa: ANN201

@@ -7,8 +7,10 @@ import pytest
 from training.comparison.record import Layer, Parameters, Point, Record, Result, read_result
 from training.errors import FitFailed
 
-POINT = Point(1, 0.5, 0.8, 0.6, 0.7, 2.5)
-RESULT = Result((POINT,), (0.5,), (0.1, 0.9), 2.5, 0.0, 7, Parameters(3, 2, 1), (Layer("Dense", "(None, 2)", 3),))
+POINT = Point(1, 0.5, 0.8, 0.6, 0.7, 2.5, 4.5)
+RESULT = Result(
+    (POINT,), (0.5,), (0.1, 0.9), 2.5, 4.5, 0.0, 0.0, 7, Parameters(3, 2, 1), (Layer("Dense", "(None, 2)", 3),)
+)
 
 
 def recorded(folder: Path, epochs: int) -> Record:
@@ -16,7 +18,7 @@ def recorded(folder: Path, epochs: int) -> Record:
     record.write()
     for number in range(1, epochs + 1):
         record.weights(number).write_bytes(b"w")
-        record = record.after(Point(number, 0.5, None, 0.6, 0.7, 1.0), peak_memory=10 * number)
+        record = record.after(Point(number, 0.5, None, 0.6, 0.7, 1.0, 2.0), peak_memory=10 * number)
     return record
 
 
