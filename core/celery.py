@@ -36,21 +36,24 @@ NIGHTLY: Final = "lungwatch.nightly"
 
 # A publish must give up well inside promise 3's six seconds, whatever the broker does.
 _SOCKET_SECONDS: Final = 2.0
+_REDIS: Final = {
+    "socket_timeout": _SOCKET_SECONDS,
+    "socket_connect_timeout": _SOCKET_SECONDS,
+    "socket_keepalive": True,
+    "visibility_timeout": 3600,
+}
+_RABBITMQ: Final = {
+    "confirm_publish": True,
+    "connect_timeout": _SOCKET_SECONDS,
+    "read_timeout": _SOCKET_SECONDS,
+    "write_timeout": _SOCKET_SECONDS,
+}
+# with and without TLS
 _TRANSPORT_OPTIONS: Final[dict[str, dict[str, Any]]] = {
-    "redis": {
-        "socket_timeout": _SOCKET_SECONDS,
-        "socket_connect_timeout": _SOCKET_SECONDS,
-        "socket_keepalive": True,
-        "visibility_timeout": 3600,
-    },
-    "rediss": {"socket_timeout": _SOCKET_SECONDS, "socket_connect_timeout": _SOCKET_SECONDS},
-    "amqp": {
-        "confirm_publish": True,
-        "connect_timeout": _SOCKET_SECONDS,
-        "read_timeout": _SOCKET_SECONDS,
-        "write_timeout": _SOCKET_SECONDS,
-    },
-    "amqps": {"confirm_publish": True, "connect_timeout": _SOCKET_SECONDS},
+    "redis": _REDIS,
+    "rediss": _REDIS,
+    "amqp": _RABBITMQ,
+    "amqps": _RABBITMQ,
 }
 
 

@@ -199,7 +199,7 @@ class Settings(BaseSettings):
     # worker
     batch_size: int = Field(16, description="Receipts claimed at once.", ge=1, le=1024)
     lease_seconds: float = Field(120.0, description="How long a claim holds without renewal.", gt=0, le=_DAY)
-    maximum_attempts: int = Field(3, description="Starts before an image is quarantined.", ge=1, le=10)
+    maximum_attempts: int = Field(3, description="Starts before an image is quarantined.", ge=2, le=10)
     idle_poll_seconds: float = Field(1.0, description="How often an idle worker looks without a bell.", gt=0, le=_HOUR)
     helper_processes: int = Field(2, description="Decode processes a worker.", ge=1, le=64)
     helper_seconds: float = Field(25.0, description="Wall time one image may take in a helper.", gt=0, le=_HOUR)

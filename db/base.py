@@ -23,7 +23,8 @@ from sqlalchemy import (
     make_url,
     text,
 )
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.sql.functions import FunctionElement
@@ -41,11 +42,15 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 _CONNECT_SECONDS: Final = 3
+_OTHER_CONNECTIONS: Final = 8
 _SQLITE_BUSY_SECONDS: Final = 10
 _SQLITE_RETRY_SECONDS: Final = 0.02
 # of an extended result code, https://sqlite.org/rescode.html
 _SQLITE_PRIMARY_CODE: Final = 0xFF
 _READ_ONLY: Final = "lungwatch_read_only"
+# What says nothing of what was asked: the database is away or hangs, has become one that only reads (a standby, while
+# another takes over), or all of this process's connections are in use.
+UNAVAILABLE: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout)
 # SQLSTATE, PostgreSQL's appendix A
 _IDLE_IN_TRANSACTION: Final = "25P03"
 
@@ -228,6 +233,8 @@ def make_engine(settings: Settings) -> Engine:
             hide_parameters=True,
             pool_pre_ping=True,
             pool_size=4,
+            # one for each lane of a worker, and for those who beat, report and count
+            max_overflow=settings.helper_processes + _OTHER_CONNECTIONS,
             connect_args={
                 "connect_timeout": _CONNECT_SECONDS,
                 # a hung server must not hang us: a dead peer shows after about 20 s

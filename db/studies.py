@@ -18,7 +18,6 @@ from db.models.receipt import Receipt
 from db.models.study import Image, Study
 from db.vocabulary import GOOD_STATES, OUTCOME_PRECEDENCE, Outcome, ReceiptState
 
-
 # Built once: to put these together for every image takes longer than to run them.
 _STUDY: Final = bindparam("study_id", type_=Study.id.type)
 _OUTCOMES: Final = select(Image.outcome).where(Image.study_id == _STUDY).distinct()

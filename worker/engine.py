@@ -115,6 +115,9 @@ class Engine:
                 claimed = self._once()
                 pauses = backoff()
                 self._failure = None
+                if claimed == 0:
+                    self._rest()
+                self._bell.clear()
             except SQLAlchemyError as error:
                 log.error("ledger_away", **safe_error(error))  # noqa: TRY400 - the text may quote data
                 # until a round went well: each next one begins as if all were
@@ -125,11 +128,19 @@ class Engine:
                 log.error("engine_failed", **safe_error(error))  # noqa: TRY400 - likewise
                 self._failure = f"the worker fails ({type(error).__name__}); please report what its log says"
                 self._stopping.wait(next(pauses))
-            else:
-                if claimed == 0:
-                    self._bell.wait(self._pause())
-                self._bell.clear()
         self._stop()
+
+    def _rest(self) -> None:
+        """Wait until the bell rings or it is time to look by ourselves, however long that is: all else goes on."""
+        left = self._pause()
+        while left > 0 and not self._stopping.is_set():
+            nap = min(left, self._settings.heartbeat_seconds)
+            if self._bell.wait(nap):
+                return
+            left -= nap
+            self._champion.look()
+            self._tick()
+            self._run_timers()
 
     def _once(self) -> int:
         self._champion.look()
@@ -141,11 +152,14 @@ class Engine:
             claimed = self._journey.run_batch(serving, self._stopping, self._tick)
             if claimed == 0 and self._journey.problem is None and not self._stopping.is_set():
                 claimed = self._rescorer.run_batch(serving, self._tick)
+        self._run_timers()
+        return claimed
+
+    def _run_timers(self) -> None:
         now = self._clock.monotonic()
         for timer in self._timers:
             if not self._stopping.is_set():
                 timer.run_if_due(now)
-        return claimed
 
     def _pause(self) -> float:
         if self._champion.loading and self._champion.serving is None:

@@ -37,8 +37,11 @@ _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREAD
 # took a fifth of the processor time of an image. mallopt(3); 32 MiB is the most it takes for the first.
 _KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 _NO_START: Final = "helper processes do not start; look at the memory and the processes of this host"
+_STUCK: Final = "a helper process cannot be ended, as one that waits for a disk; look at the disks of this host"
 # between the end of a helper's output and its own
 _END_SECONDS: Final = 1.0
+# between SIGKILL and the end: only who waits within the kernel, for a disk or a file server, takes longer
+_KILL_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.005
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -75,6 +78,8 @@ class Helper:
         self._figures = figures or Figures()
         self._cause: Cause | Rejection = Cause.FIRST
         self._process: subprocess.Popen[bytes] | None = None
+        # killed, and not ended yet
+        self._stuck: list[subprocess.Popen[bytes]] = []
         self._images = 0
         self._unread = b""
 
@@ -100,11 +105,15 @@ class Helper:
         Raises
         ------
         TransientFailure
-            If it cannot be started, ends or takes too long before it is ready: this host fails, not an image.
+            If it cannot be started, ends or takes too long before it is ready, or the one before it cannot be ended:
+            this host fails, not an image.
         """
         if self._process is not None and _runs(self._process):
             return
         self.stop()
+        self._stuck = [process for process in self._stuck if process.poll() is None]
+        if self._stuck:
+            raise TransientFailure(_STUCK)
         command = [
             *(sys.executable, "-m", "worker.decode_process"),
             *("--parent", str(os.getpid())),
@@ -157,18 +166,17 @@ class Helper:
             self._cause = error.reason
             raise
         except ValidationError:
-            self.stop()
             self._cause = Rejection.CRASHED
-            raise HelperFailed(Rejection.CRASHED, "a helper process answered nonsense", attributes) from None
+            nonsense = HelperFailed(Rejection.CRASHED, "a helper process answered nonsense", attributes)
+            raise self._stopped(nonsense) from None
         except BaseException:
             self.stop()
             raise
         if answer.refused is not None:
             raise TransientFailure(answer.refused)
         if answer.failed is not None:
-            self.stop()
             self._cause = answer.failed
-            raise HelperFailed(answer.failed, answer.detail, attributes)
+            raise self._stopped(HelperFailed(answer.failed, answer.detail, attributes))
         self._images += request.ask is Ask.READ
         if self._images >= self._limits.images or self._unread:
             # worn out, or saying what nobody asked
@@ -195,16 +203,28 @@ class Helper:
             _kill(process)
 
     def stop(self) -> None:
-        """Kill the process, if one runs, and collect it; for the owning thread, or after it ended."""
+        """Kill the process, if one runs, and collect it; for the owning thread, or after it ended.
+
+        One that does not end is left for `start` to look for: no lane waits for it.
+        """
         process, self._process = self._process, None
         self._unread = b""
         if process is None:
             return
         _kill(process)
-        process.wait()
+        try:
+            process.wait(_KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            log.error("helper_cannot_be_ended", pid=process.pid)  # noqa: TRY400 - nothing of ours failed
+            self._stuck.append(process)
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 stream.close()
+
+    def _stopped(self, failed: HelperFailed) -> TransientFailure:
+        """Stop the process that failed so, and return what to raise: not the image's fault if it does not end."""
+        self.stop()
+        return TransientFailure(_STUCK) if self._stuck else failed
 
     def _send(self, content: bytes) -> None:
         process = self._process
@@ -225,38 +245,44 @@ class Helper:
         while b"\n" not in self._unread:
             remaining = deadline - time.monotonic()
             if remaining <= 0 or not poller.poll(remaining * 1000):
-                self.stop()
-                raise HelperFailed(Rejection.TIMED_OUT, f"decoding took longer than {self._limits.seconds:g} s")
+                late = HelperFailed(Rejection.TIMED_OUT, f"decoding took longer than {self._limits.seconds:g} s")
+                raise self._stopped(late)
             part = os.read(descriptor, 1 << 16)
             if not part:
                 raise self._ended()
             self._unread += part
             if len(self._unread) > MAXIMUM_LINE:
-                self.stop()
-                raise HelperFailed(Rejection.CRASHED, "a helper process answered without end")
+                raise self._stopped(HelperFailed(Rejection.CRASHED, "a helper process answered without end"))
         line, end, self._unread = self._unread.partition(b"\n")
         return line + end
 
-    def _ended(self) -> HelperFailed:
+    def _ended(self) -> TransientFailure:
         """Say how the process ended."""
         process = self._process
         deadline = time.monotonic() + _END_SECONDS
         # left uncollected until its group is killed: till then the number of the group is nobody else's
         while process is not None and _runs(process):
             if time.monotonic() > deadline:
-                self.stop()
-                return HelperFailed(Rejection.CRASHED, "the helper process closed its output and did not end")
+                silent = HelperFailed(Rejection.CRASHED, "the helper process closed its output and did not end")
+                return self._stopped(silent)
             time.sleep(_LOOK_SECONDS)
         self.stop()
         code = None if process is None else process.returncode
         if code is not None and code < 0:
-            name = signal.Signals(-code).name
             if -code == signal.SIGXCPU:
                 return HelperFailed(
                     Rejection.TIMED_OUT, f"decoding used more than {self._limits.cpu_seconds} s of processor"
                 )
-            return HelperFailed(Rejection.CRASHED, f"the helper process was ended by {name}")
+            return HelperFailed(Rejection.CRASHED, f"the helper process was ended by {_name(-code)}")
         return HelperFailed(Rejection.CRASHED, f"the helper process ended with status {code}")
+
+
+def _name(number: int) -> str:
+    """Name a signal; those for programs' own use have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _runs(process: subprocess.Popen[bytes]) -> bool:

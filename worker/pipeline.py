@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final, TypeVar
 
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import failpoints, logging
@@ -39,6 +39,7 @@ from core.errors import TransientFailure
 from core.logging import safe_error
 from core.settings import Settings
 from core.spool import listeners
+from db.base import UNAVAILABLE
 from db.claims import Claim, LeaseLost, claim, release, renew, waits_elsewhere
 from db.receipts import Unstored
 from db.vocabulary import ReceiptState
@@ -101,6 +102,8 @@ class Journey:
         self._reader = Reader(settings, sessions, lanes.helpers, self._figures)
         self._lanes = lanes
         self._held: dict[int, Claim] = {}
+        # told of already, in this batch
+        self._gone: set[Claim] = set()
         # whose end is being written
         self._writing: Claim | None = None
         self._stopping = threading.Event()
@@ -121,7 +124,7 @@ class Journey:
         int
             Receipts taken in hand; 0 means that nothing waits that this host could do now.
         """
-        self._stopping, self._writing = stopping, None
+        self._stopping, self._writing, self._gone = stopping, None, set()
         if self._trouble.resting:
             return 0
         batch = Batch(serving.collecting, self._clock)
@@ -140,7 +143,7 @@ class Journey:
                 while images := batch.close(more_may_come=bool(reads) and not stopping.is_set()):
                     self._classify(images, serving)
                 tick()
-        except (OperationalError, InterfaceError):
+        except UNAVAILABLE:
             # the ledger is away, which says nothing of what is in hand
             self._give_back(refund=True)
             raise
@@ -238,7 +241,7 @@ class Journey:
         """Let whatever an image provokes here, in the ledger or in our own code, cost that image alone."""
         try:
             yield
-        except (OperationalError, InterfaceError):
+        except UNAVAILABLE:
             raise
         except TransientFailure as error:
             # its text names no instance: it is ours
@@ -362,6 +365,9 @@ class Journey:
         # it may have been claimed again since
         if self._held.get(held.receipt_id) is held:
             del self._held[held.receipt_id]
+        if held in self._gone:
+            return
+        self._gone.add(held)
         self._figures.lease_lost()
         log.warning("lease_lost", receipt_id=held.receipt_id)
 
@@ -399,7 +405,7 @@ class Journey:
             try:
                 with self._sessions.begin() as session:
                     return work(session)
-            except (OperationalError, InterfaceError) as error:
+            except UNAVAILABLE as error:
                 if self._stopping.is_set() or self._clock.monotonic() + pause > deadline:
                     raise
                 log.warning("database_away", **safe_error(error))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import failpoints, logging
@@ -15,6 +14,7 @@ from core.errors import TransientFailure
 from core.logging import safe_error
 from core.settings import Settings
 from core.spool import Entry, place
+from db.base import UNAVAILABLE
 from db.claims import Claim, LeaseLost, start_attempt
 from imaging.instance import ReadingRules
 from imaging.reading import Reading
@@ -72,9 +72,18 @@ class Reader:
         """
         try:
             return self._read(claim, rules)
-        except (OperationalError, InterfaceError) as error:
+        except LeaseLost:
+            raise
+        except UNAVAILABLE as error:
             log.warning("database_away", **safe_error(error))
             return HostFailed(claim, LEDGER_AWAY)
+        except OSError as error:
+            log.error("file_not_seen", receipt_id=claim.receipt_id, **safe_error(error))  # noqa: TRY400 - likewise
+            return HostFailed(claim, f"a received file cannot be seen (errno {error.errno}); check its disk")
+        except Exception as error:  # noqa: BLE001 - the edge of one image: it must not end what its neighbours are in
+            log.error("read_failed", receipt_id=claim.receipt_id, **safe_error(error))  # noqa: TRY400 - may quote data
+            detail = f"reading it failed ({type(error).__name__}); please report what the worker's log says"
+            return AttemptFailed(claim, claim.attempts + 1, Rejection.CRASHED, detail)
 
     def _read(self, claim: Claim, rules: ReadingRules) -> Read | KnownAlready | AttemptFailed | HostFailed:
         if claim.attempts >= self._settings.maximum_attempts:

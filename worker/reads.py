@@ -83,7 +83,7 @@ class Reads(Generic[T]):
             if following is None:
                 return
             # one that was given back has spent its starts on failures of its own
-            if following.abandoned and 0 < following.attempts == self._maximum_attempts - 1:
+            if following.abandoned and following.attempts == self._maximum_attempts - 1:
                 if self._in_hand or others:
                     return
                 self._alone = True

@@ -78,6 +78,11 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _die_oddly() -> None:
+    # a signal for programs' own use: it has no name
+    os.kill(os.getpid(), signal.SIGRTMIN + 6)
+
+
 def _raise() -> None:
     message = "a library quotes Phantom^Patient"
     raise RuntimeError(message)
@@ -104,6 +109,10 @@ def killed_once(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> R
     if starts(masters):
         return read_instance(path, masters, rules, tell)
     return _read(_die, path, masters, rules, tell)
+
+
+def dies_oddly(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:
+    return _read(_die_oddly, path, masters, rules, tell)
 
 
 def babbles(path: Path, masters: Path, rules: ReadingRules, tell: Tell) -> Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -15,12 +16,14 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from sqlalchemy import Engine, select, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import SystemClock
 from core.errors import TransientFailure
 from core.settings import Settings
+from core.spool import Entry
 from db.base import make_sessions
 from db.claims import claim
 from db.models.receipt import Receipt
@@ -29,10 +32,12 @@ from tests.factories import dicom_objects as objects
 from tests.integration import bad_readers
 from tests.integration.worker_kit import Bench, HandClock, always, bench
 from tests.waiting import wait_until
+from worker.decode_protocol import Answer, Request
+from worker.helpers import Helpers
 from worker.read import Reader
 from worker.record import record
 from worker.stages import Prepared, Read
-from worker.trouble import Trouble
+from worker.trouble import LEDGER_AWAY, Trouble
 
 POISON = bad_readers.MARK.decode()
 
@@ -274,6 +279,83 @@ def test_a_spool_that_is_only_an_empty_mount_point_costs_no_attempt(
         bring_back()
         worker.run()
         assert worker.receipt(receipt_id).state is ReceiptState.CLASSIFIED
+
+
+def test_a_file_that_the_disk_does_not_even_show_costs_neither_it_nor_its_neighbours_an_attempt(
+    small: Settings, small_sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = HandClock()
+    with bench(small, small_sessions, clock=clock) as worker:
+        bad, *good = (worker.deliver(objects.phantom()) for _ in range(4))
+        name, exists = Entry.parse(worker.receipt(bad).entry).file_name, Path.exists
+
+        def refuse(path: Path) -> bool:
+            if path.name == name:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return exists(path)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "exists", refuse)
+            for _ in range(small.maximum_attempts + 1):
+                assert worker.run_once() > 0
+                assert (worker.receipt(bad).state, worker.receipt(bad).attempts) == (ReceiptState.PENDING, 0)
+                assert "errno 5" in (worker.journey.problem or "")
+                clock.seconds += 61
+                forget_delays(small_sessions)
+        for one in good:
+            assert (worker.receipt(one).state, worker.receipt(one).attempts) == (ReceiptState.CLASSIFIED, 1)
+        worker.run()
+        assert (worker.receipt(bad).state, worker.receipt(bad).attempts) == (ReceiptState.CLASSIFIED, 1)
+
+
+def test_what_nobody_foresaw_while_an_image_is_read_costs_that_image_alone(
+    small: Settings, small_sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench(small, small_sessions) as worker:
+        bad, *good = (worker.deliver(objects.phantom()) for _ in range(3))
+        ask = Helpers.ask
+
+        def fail(helpers: Helpers, request: Request) -> Answer:
+            if worker.receipt(bad).sha256 in request.path:
+                raise ZeroDivisionError
+            return ask(helpers, request)
+
+        monkeypatch.setattr(Helpers, "ask", fail)
+        run_until_quiet(worker)
+        receipt = worker.receipt(bad)
+        assert (receipt.state, receipt.reason) == (ReceiptState.QUARANTINED, "CRASHED")
+        assert receipt.attempts == small.maximum_attempts
+        assert "ZeroDivisionError" in (receipt.detail or "")
+        for one in good:
+            assert (worker.receipt(one).state, worker.receipt(one).attempts) == (ReceiptState.CLASSIFIED, 1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PoolTimeout("QueuePool limit reached"),
+        InternalError("SELECT", {}, Exception("cannot execute SELECT FOR UPDATE in a read-only transaction")),
+    ],
+)
+def test_a_ledger_that_is_taken_up_or_only_reads_costs_no_attempt(
+    small: Settings, small_sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object) -> bool:
+        raise error
+
+    clock = HandClock()
+    with bench(small, small_sessions, clock=clock) as worker:
+        receipts = [worker.deliver(objects.phantom()) for _ in range(2)]
+        with monkeypatch.context() as patched:
+            patched.setattr("worker.read.start_attempt", refuse)
+            for _ in range(small.maximum_attempts + 1):
+                worker.run_once()
+                assert {worker.receipt(one).attempts for one in receipts} == {0}
+                assert worker.journey.problem == LEDGER_AWAY
+                clock.seconds += 61
+                forget_delays(small_sessions)
+        worker.run()
+        assert {worker.receipt(one).state for one in receipts} == {ReceiptState.CLASSIFIED}
 
 
 def test_dead_workers_and_then_a_disk_that_refuses_give_no_further_start(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import psutil
 import pytest
 from sqlalchemy import Engine
 
+from core.errors import TransientFailure
 from core.settings import Settings
 from db.base import database_url, make_sessions
 from db.vocabulary import ReceiptState
@@ -88,6 +90,12 @@ def test_the_reason_says_what_happened(kit: Kit, fault: str, limits: Limits, rea
     assert helper.pid is None
 
 
+def test_a_signal_without_a_name_is_told_by_its_number(kit: Kit) -> None:
+    helper = kit.helper("dies_oddly")
+    with pytest.raises(HelperFailed, match=f"ended by signal {signal.SIGRTMIN + 6}"):
+        kit.ask(helper, bad="")
+
+
 def test_one_that_falls_silent_and_lives_on_is_ended(kit: Kit) -> None:
     helper = kit.helper("falls_silent")
     with pytest.raises(HelperFailed) as failed:
@@ -95,6 +103,35 @@ def test_one_that_falls_silent_and_lives_on_is_ended(kit: Kit) -> None:
     assert failed.value.reason == "CRASHED"
     assert "closed its output" in failed.value.detail
     assert helper.pid is None
+
+
+def test_one_that_cannot_be_ended_is_left_and_not_waited_for(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = kit.helper("each_its_own", BRIEF)
+    with monkeypatch.context() as patched:
+        # as one that the kernel keeps waiting for a disk
+        patched.setattr("worker.helpers._kill", lambda _: None)
+        patched.setattr("worker.helpers._KILL_SECONDS", 0.1)
+        helper.start()
+        pid = helper.pid
+        with pytest.raises(TransientFailure, match="look at the disks of this host") as failed:
+            kit.ask(helper, bad="_HANG")
+        # it says nothing of the image
+        assert not isinstance(failed.value, HelperFailed)
+        assert helper.pid is None
+        # nor is another started beside it
+        with pytest.raises(TransientFailure, match="cannot be ended"):
+            kit.ask(helper)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 10, "it ends after all")
+    assert kit.ask(helper).reading is not None
+    assert not psutil.pid_exists(pid)
+
+
+def test_the_kernel_takes_a_helper_first_when_memory_runs_out(kit: Kit) -> None:
+    helper = kit.helper("each_its_own")
+    helper.start()
+    assert Path(f"/proc/{helper.pid}/oom_score_adj").read_text() == "1000\n"
 
 
 def test_the_kernel_holds_a_helper_to_its_limits(kit: Kit) -> None:
@@ -180,7 +217,7 @@ def test_a_helper_knows_no_secret_and_has_no_way_to_the_ledger(kit: Kit, monkeyp
 def test_the_neighbours_read_at_the_same_time_notice_nothing(
     make_settings: Callable[..., Settings], sqlite_engine: Engine
 ) -> None:
-    settings = make_settings(helper_processes=2, maximum_attempts=1, helper_seconds=20.0)
+    settings = make_settings(helper_processes=2, helper_seconds=20.0)
     with bench(
         settings, make_sessions(sqlite_engine), reader="tests.integration.bad_readers:waits_for_the_bad"
     ) as worker:
@@ -192,7 +229,8 @@ def test_the_neighbours_read_at_the_same_time_notice_nothing(
         bad = worker.deliver(dataset)
         later = worker.deliver(objects.phantom())
         worker.run()
-        assert (worker.receipt(bad).state, worker.receipt(bad).reason) == (ReceiptState.QUARANTINED, "CRASHED")
+        # to be tried again later
+        assert (worker.receipt(bad).state, worker.receipt(bad).attempts) == (ReceiptState.PENDING, 1)
         for receipt in (worker.receipt(neighbour), worker.receipt(later)):
             assert (receipt.state, receipt.attempts) == (ReceiptState.CLASSIFIED, 1)
         # the neighbour's helper went on

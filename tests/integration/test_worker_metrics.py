@@ -24,7 +24,7 @@ from db.vocabulary import ReceiptState
 from imaging.phantom_objects import to_bytes
 from tests.factories import dicom_objects as objects
 from tests.integration.bad_readers import MARK
-from tests.integration.worker_kit import Bench, bench, deliver
+from tests.integration.worker_kit import Bench, HandClock, bench, deliver
 from tests.integration.worker_process import wait_finished, working
 from tests.waiting import wait_until
 from worker.batching import Collecting
@@ -151,6 +151,23 @@ def test_a_lease_that_another_worker_took_is_counted(settings: Settings, sqlite_
         found = counted(worker)
     assert found["leases_lost_total",] == 1
     assert not any(value for (name, *_), value in found.items() if name == "receipts_finished_total")
+
+
+def test_a_lease_found_lost_twice_is_counted_once(settings: Settings, sqlite_engine: Engine) -> None:
+    sessions, clock = make_sessions(sqlite_engine), HandClock()
+
+    def lose(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        with sessions.begin() as session:
+            session.execute(update(Receipt).values({Receipt.lease_token: "another's"}))
+        # what is held is renewed now, and told to be lost; the image in hand finds out again when it is recorded
+        clock.seconds += settings.lease_seconds / 2
+        return np.full(len(inputs), 0.1, np.float32)
+
+    with bench(settings, sessions, lose, clock=clock) as worker:
+        worker.deliver(objects.phantom())
+        worker.run_once()
+        found = counted(worker)
+    assert found["leases_lost_total",] == 1
 
 
 @pytest.fixture

@@ -29,7 +29,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import failpoints, logging
@@ -42,6 +41,7 @@ from core.rarely import Rarely
 from core.settings import Settings
 from core.spool import SUFFIX, BadEntryName, Entry, Spool, listeners, place
 from db import commitments
+from db.base import UNAVAILABLE
 from db.claims import LeaseLost
 from db.commitments import Copy, Held
 from db.vocabulary import CommitmentState, Unreported
@@ -277,7 +277,7 @@ class Reporter:
                 with self._sessions.begin() as session:
                     work(session)
                     return
-            except (OperationalError, InterfaceError) as error:
+            except UNAVAILABLE as error:
                 if self._stopping.is_set() or self._clock.monotonic() + pause > deadline:
                     raise
                 log.warning("database_away", **safe_error(error))

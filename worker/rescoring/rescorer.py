@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import failpoints, logging
@@ -22,6 +22,7 @@ from core.clock import Clock
 from core.errors import TransientFailure
 from core.logging import safe_error
 from core.settings import Settings
+from db.base import UNAVAILABLE
 from db.claims import LeaseLost
 from db.rescoring import Again, claim, finish, release, skip_superseded
 from db.vocabulary import Unscored
@@ -159,7 +160,7 @@ class Rescorer:
         """Let whatever goes wrong with an image cost that image alone."""
         try:
             yield
-        except (OperationalError, InterfaceError):
+        except UNAVAILABLE:
             raise
         except LeaseLost:
             self._held.pop(again.rescoring_id, None)

@@ -31,5 +31,11 @@ def test_a_hung_broker_is_given_up(url: str) -> None:
     assert 0 < options["socket_connect_timeout"] <= 3
 
 
+@pytest.mark.parametrize(("plain", "secured"), [("redis", "rediss"), ("amqp", "amqps")])
+def test_a_broker_behind_tls_is_given_up_as_soon(plain: str, secured: str) -> None:
+    bare, behind = (make_app(Settings(broker_url=f"{scheme}://broker//")) for scheme in (plain, secured))
+    assert behind.conf.broker_transport_options == bare.conf.broker_transport_options != {}
+
+
 def test_rabbitmq_confirms() -> None:
     assert make_app(Settings(broker_url="amqp://broker//")).conf.broker_transport_options["confirm_publish"]

@@ -134,10 +134,3 @@ def test_images_that_failed_by_themselves_hold_nobody_up() -> None:
     with kit(2, [2, 2, 0], abandoned=False) as made:
         made.reads.submit(others=False)
         assert len(made.reads) == 3
-
-
-def test_where_the_first_start_is_the_last_nothing_waits_for_it() -> None:
-    with kit(2, [0, 0]) as made:
-        made.reads._maximum_attempts = 1
-        made.reads.submit(others=True)
-        assert len(made.reads) == 2
