@@ -7,20 +7,25 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import uid
 
 from bundle.load import load_for
 from core.settings import RuntimeChoice, Settings
+from core.transfer_syntaxes import SUPPORTED_TRANSFER_SYNTAXES
 from imaging.eight_bit import master_from_picture
 from imaging.instance import ReadingRules, read_instance
 from imaging.master import load_master
+from imaging.phantom.radiograph import radiograph
 from imaging.scope import ScopeRules
 from imaging.spec import PreprocessSpec
 from tests.factories.dicom_objects import part10, phantom
 from tests.shared_data import shared_data
 
+LOSSY = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K}
+LOSSLESS = [syntax for syntax in SUPPORTED_TRANSFER_SYNTAXES if syntax not in LOSSY]
 STARTER = Path(__file__).resolve().parents[2] / "bundle" / "starter"
 
 
@@ -86,3 +91,29 @@ def test_originals_wrapped_as_twelve_bit_dx_give_the_same_input_and_score(tmp_pa
             assert off <= (0.8 if syntax in {uid.JPEG2000Lossless, uid.HTJ2KLossless} else 0.15)
         scores = model.runtime.predict(np.stack([model.spec.apply(master) for master in masters]))
         assert np.ptp(scores) <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed", "shape"),
+    # at half and at a quarter of its size, where a stream holds smaller images of itself
+    [("clear", 3, (1305, 1145)), ("opacity", 5, (1305, 1145)), ("opacity", 5, (2561, 2049))],
+)
+def test_one_image_has_one_score_in_every_lossless_syntax(
+    tmp_path: Path, kind: str, seed: int, shape: tuple[int, int]
+) -> None:
+    model = load_for(Settings(runtime=RuntimeChoice.LITERT), STARTER, None)
+    stored = radiograph(kind, seed, shape).astype(np.uint16)
+    rules = ReadingRules(ScopeRules.from_settings(Settings(), (365, 6 * 365.25)), 512 << 20)
+    inputs = []
+    for syntax in LOSSLESS:
+        path = tmp_path / "object.dcm"
+        path.write_bytes(part10(phantom(picture=stored, syntax=uid.UID(syntax))))
+        reading = read_instance(path, tmp_path / "masters", rules)
+        assert reading.master is not None, reading.detail
+        inputs.append(model.spec.apply(load_master(tmp_path / "masters", reading.master.digest)))
+    scores = np.concatenate([model.runtime.predict(one[np.newaxis]) for one in inputs])
+    # where a small difference of the input would show
+    assert 0.05 < scores.min() < 0.95
+    assert np.ptp(scores) <= 0.01
+    # not one image nine times
+    assert len({one.tobytes() for one in inputs}) > 1
