@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -28,13 +27,6 @@ class Seeing(StubRuntime):
     def look(self, inputs: NDArray[np.float32]) -> Seen:
         ramp = np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1) / 3
         return Seen(self.predict(inputs), np.repeat(ramp, len(inputs), axis=0))
-
-
-@pytest.fixture(scope="module")
-def lanes() -> Iterator[Lanes]:
-    lanes = Lanes(Settings(_env_file=None, helper_processes=1))
-    yield lanes
-    lanes.close()
 
 
 @pytest.fixture
