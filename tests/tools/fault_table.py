@@ -154,8 +154,8 @@ and everything else behind a machine that was busy.
 
 Twenty minutes on the same day, when the machine did nothing else, of what was changed since: 11,111 instances sent at
 9.2 a second (half of 18.5), 182 stores cut off and sent again; 59 strikes; 11,111 CLASSIFIED, as many predictions,
-two DUPLICATE for answers lost with the listener; `reconcile --digests` even. Half of them had their row 0.29 s after they
-were durable, 95 % within 16 s.
+two DUPLICATE for answers lost with the listener; `reconcile --digests` even. Half of them had their row 0.29 s after
+they were durable, 95 % within 16 s.
 
 ## Tests
 
