@@ -72,7 +72,7 @@ def register(session: Session, receipts: Iterable[NewReceipt], overdue_seconds: 
     session : Session
         A session that may write.
     receipts : iterable of NewReceipt
-        Any number, in any order; ids follow the order of the entries.
+        Any number, in any order; ids follow the order in which they were received.
     overdue_seconds : float
         Age from `received_at` on at which a PENDING receipt is overdue.
 
@@ -81,8 +81,9 @@ def register(session: Session, receipts: Iterable[NewReceipt], overdue_seconds: 
     int
         How many were new.
     """
-    # one order for all, or two registrars of one spool would deadlock on PostgreSQL
-    ordered = sorted(receipts, key=lambda new: new.entry)
+    # Deliveries of one instance are claimed by their ids, and names tell the order within an association process alone.
+    # And one order for all, or two registrars of one spool would deadlock on PostgreSQL.
+    ordered = sorted(receipts, key=lambda new: (new.received_at, new.entry))
     inserted = 0
     now = session.scalars(select(database_now())).one()
     for start in range(0, len(ordered), _ROWS_A_STATEMENT):

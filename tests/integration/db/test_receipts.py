@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.spool import Entry
 from db.claims import claim, finish
 from db.models.receipt import Receipt
 from db.receipts import known, mark_stored, register, unstored
@@ -15,6 +17,7 @@ from db.vocabulary import ReceiptState
 from tests.factories.rows import ago, entry, new_receipts
 
 Sessions = sessionmaker[Session]
+DONE = ReceiptState.CLASSIFIED
 
 
 def test_registering_twice_makes_one_receipt_and_changes_nothing(sessions: Sessions) -> None:
@@ -48,6 +51,21 @@ def test_many_are_registered_at_once(sessions: Sessions) -> None:
         asked = [entry(number) for number in range(1000, 1400)]
         assert known(session, "listener", asked) == {entry(number) for number in range(1000, 1202)}
         assert known(session, "other", asked) == set()
+
+
+def test_of_two_association_processes_what_was_received_first_comes_first(sessions: Sessions) -> None:
+    """Or, of one instance sent over two associations while nobody registered, the later would be taken for first."""
+    began, found = ago(100), []
+    for number in range(1, 7):
+        # by turns, and the process whose name sorts last began
+        name = Entry(("b" if number % 2 else "a") * 20, (number + 1) // 2, f"{number:064x}")
+        (new,) = new_receipts(1, received_at=began + timedelta(milliseconds=4 * number))
+        found.append(replace(new, entry=name, sop_instance_uid="1.2.3"))
+    with sessions.begin() as session:
+        register(session, reversed(found), 900)
+    with sessions.begin() as session:
+        claims = [held for _ in found for held in claim(session, 1, 60) if finish(session, held, DONE) is None]
+    assert [held.entry for held in claims] == [new.entry for new in found]
 
 
 def test_two_registrars_at_once_make_each_receipt_once(sessions: Sessions) -> None:
