@@ -78,7 +78,7 @@ class Reader:
             log.warning("database_away", **safe_error(error))
             return HostFailed(claim, LEDGER_AWAY)
         except OSError as error:
-            log.error("file_not_seen", receipt_id=claim.receipt_id, **safe_error(error))  # noqa: TRY400 - likewise
+            log.error("file_not_seen", receipt_id=claim.receipt_id, **safe_error(error))  # noqa: TRY400 - it names a path
             return HostFailed(claim, f"a received file cannot be seen (errno {error.errno}); check its disk")
         except Exception as error:  # noqa: BLE001 - the edge of one image: it must not end what its neighbours are in
             log.error("read_failed", receipt_id=claim.receipt_id, **safe_error(error))  # noqa: TRY400 - may quote data
