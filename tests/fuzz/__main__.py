@@ -50,7 +50,7 @@ def rounds_of(seed: int, first: int = 0) -> Iterator[Sequence[Session]]:
 
 def summary(campaign: Campaign, seconds: float) -> str:
     """Say what was played and what it has reached."""
-    stores, stalls = campaign.scene.honest.stores, campaign.stalls.seen
+    stores, stalls = campaign.scene.honest.stores, campaign.scene.stalls.seen
     slowest = max((one.seconds for one in stores), default=0.0)
     stood_still = sum(end - began for began, end in stalls)
     lines = [f"{campaign.sessions} sessions in {seconds:.0f} s, {len(stores)} honest stores"]

@@ -20,8 +20,7 @@ from tests.fuzz.drafts import REPORTED, REPORTED_SOURCE
 from tests.fuzz.oracle import Held
 from tests.fuzz.player import Played, play
 from tests.fuzz.session import Session, save
-from tests.fuzz.stalls import Stalls
-from tests.peers.honest import LONGEST
+from tests.peers.honest import badly_served
 from tests.peers.listener import data_set_of
 from tests.peers.scene import Scene
 
@@ -101,7 +100,6 @@ class Campaign:
     """
 
     scene: Scene
-    stalls: Stalls
     saved: Path
     pids: frozenset[int]
     files: frozenset[Path]
@@ -120,11 +118,11 @@ class Campaign:
     @contextmanager
     def begin(cls, data: Path, saved: Path) -> Iterator[Self]:
         """Start a listener of two processes and the honest peer; at the end they must be as they were."""
-        with Scene.begin(data, **SETTINGS) as scene, Stalls(data.parent) as stalls:
+        with Scene.begin(data, **SETTINGS) as scene:
             # at one go: the listener may look at any moment
             (data / "peers.new").write_text(_PEERS)
             (data / "peers.new").replace(data / "peers.toml")
-            campaign = cls(scene, stalls, saved, _pids(scene), frozenset(_outside(data)))
+            campaign = cls(scene, saved, _pids(scene), frozenset(_outside(data)))
             yield campaign
 
     @property
@@ -230,17 +228,7 @@ class Campaign:
     def _honest_trouble(self) -> list[str]:
         stores = self.scene.honest.stores[self._honest :]
         self._honest += len(stores)
-        # where the machine stands still for half a deadline, the listener may well cut whoever was not given a turn
-        found = [
-            f"the honest peer met {one.trouble}"
-            for one in stores
-            if one.trouble and self.stalls.within(one.began, one.seconds) < LONGEST / 2
-        ]
-        for one in stores:
-            waited = one.seconds - self.stalls.within(one.began, one.seconds)
-            if waited >= LONGEST:
-                found.append(f"the honest peer waited {waited:.2f} s")
-        return found
+        return list(badly_served(stores, self.scene.stalls))
 
     def _finding(self, what: Sequence[str], sessions: Sequence[Session]) -> Finding:
         return Finding(what, save(sessions, self.saved))

@@ -28,7 +28,7 @@ def attacked(scene: Scene) -> Iterator[Scene]:
     began = time.monotonic()
     yield scene
     scene.close()
-    scene.honest.served_since(began)
+    scene.served_since(began)
 
 
 @pytest.fixture(scope="module")

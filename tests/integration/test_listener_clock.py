@@ -29,7 +29,7 @@ def jumping(clock: WallClock, tmp_path_factory: pytest.TempPathFactory) -> Itera
         began = time.monotonic()
         yield scene
         scene.close()
-        scene.honest.served_since(began)
+        scene.served_since(began)
 
 
 @pytest.mark.requires("gcc")

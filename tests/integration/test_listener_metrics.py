@@ -91,7 +91,14 @@ def test_stores_echoes_and_rejections_are_told_apart_by_peer(listener: ListenerP
         peer.release()
     with RawPeer(listener.port) as peer, pytest.raises(Rejected):
         peer.associate(called=b"ELSEWHERE", calling=b"PACS")
-    now = until(listener, lambda now: now("associations_total", outcome="released", peer="PACS") == 5, "all is counted")
+    now = until(
+        listener,
+        lambda now: (
+            now("associations_total", outcome="released", peer="PACS") == 5
+            and now("open_associations", peer="PACS") == now("waiting_connections") == now("temporary_files") == 0
+        ),
+        "all is counted and has ended",
+    )
     assert now("associations_total", outcome="accepted", peer="PACS") == 5
     assert now("associations_total", outcome="accepted", peer="unknown") == 1
     assert now("associations_total", outcome="called_ae_title", peer="PACS") == 1
@@ -101,7 +108,6 @@ def test_stores_echoes_and_rejections_are_told_apart_by_peer(listener: ListenerP
     assert now("acknowledge_seconds_count", service="C-STORE") == 9
     assert 0 < (now("acknowledge_seconds_sum", service="C-STORE") or 0) < 60
     assert now("received_bytes_total", service="C-STORE", peer="unknown") == len(data_set(new_uid()))
-    assert now("open_associations", peer="PACS") == now("waiting_connections") == now("temporary_files") == 0
     assert now("spool_entries") == 9
     assert (now("spool_oldest_seconds") or 0) < 60
     assert (now("processes"), now("process_starts_total"), now("refusing")) == (2, 2, 0)

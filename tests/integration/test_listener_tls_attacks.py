@@ -84,7 +84,7 @@ def attacked(secured: Secured) -> Iterator[Secured]:
     yield secured
     secured.scene.close()
     assert secured.store() < 2
-    secured.scene.honest.served_since(began)
+    secured.scene.served_since(began)
 
 
 def connect(secured: Secured, count: int) -> list[RawPeer]:

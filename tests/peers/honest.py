@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from tests.peers.data_sets import data_set, new_uid
 from tests.peers.raw import Closed, RawPeer
+from tests.peers.stalls import Stalls
 
 KNOWN = b"PACS"
 LONGEST = 2.0
+# a listener that was given no turn for so long may well cut whoever had none either
+_STOOD_STILL = LONGEST / 2
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,17 @@ class HonestPeer:
             self.stores.append(self.store())
             self._stop.wait(self.pause)
 
-    def served_since(self, moment: float, longest: float = LONGEST) -> None:
+    def served_since(self, moment: float, stalls: Stalls) -> None:
         """Fail unless every store begun since a moment of `time.monotonic` succeeded in time, and there was one."""
         since = [one for one in list(self.stores) if one.began >= moment] or [self.store()]
-        assert [one.trouble for one in since if one.trouble] == []
-        assert max(one.seconds for one in since) < longest
+        assert list(badly_served(since, stalls)) == []
+
+
+def badly_served(stores: Iterable[Store], stalls: Stalls) -> Iterator[str]:
+    """Say which failed or waited too long while the machine did not stand still."""
+    for one in stores:
+        still = stalls.within(one.began, one.seconds)
+        if one.trouble and still < _STOOD_STILL:
+            yield f"the honest peer met {one.trouble}"
+        if one.seconds - still >= LONGEST:
+            yield f"the honest peer waited {one.seconds - still:.2f} s"

@@ -14,6 +14,7 @@ from tests.peers.footprint import Footprint
 from tests.peers.honest import KNOWN, HonestPeer
 from tests.peers.listener import ListenerProcess, events_in
 from tests.peers.raw import Closed, Context, RawPeer
+from tests.peers.stalls import Stalls
 from tests.waiting import wait_until
 
 # what a test of minutes would show is shown in seconds
@@ -48,6 +49,7 @@ class Scene:
     listener: ListenerProcess
     honest: HonestPeer
     quiet: Footprint
+    stalls: Stalls
     opened: list[RawPeer] = field(default_factory=list)
 
     @classmethod
@@ -59,7 +61,7 @@ class Scene:
         # whatever is loaded at first use is loaded now, in each of its processes
         for _ in range(12):
             assert honest.store().trouble is None
-        scene = cls(listener, honest, Footprint.of(listener.pid))
+        scene = cls(listener, honest, Footprint.of(listener.pid), Stalls(data.parent))
         wait_until(scene._settled, 20, "the listener comes to rest")
         return scene
 
@@ -68,6 +70,7 @@ class Scene:
         return (before.threads, before.descriptors) == (self.quiet.threads, self.quiet.descriptors)
 
     def __enter__(self) -> Self:
+        self.stalls.__enter__()
         self.honest.go_on()
         return self
 
@@ -78,6 +81,7 @@ class Scene:
                 self.log_is_clean()
         finally:
             self.honest.rest()
+            self.stalls.__exit__(kind, error, at)
             self.listener.__exit__(kind, error, at)
 
     @property
@@ -99,6 +103,10 @@ class Scene:
         for peer in self.opened:
             peer.socket.close()
         self.opened.clear()
+
+    def served_since(self, moment: float) -> None:
+        """Fail unless the honest peer was served in time since a moment of `time.monotonic`."""
+        self.honest.served_since(moment, self.stalls)
 
     def nothing_is_left(self, seconds: float = 15, **margin: int) -> None:
         """Fail unless threads, descriptors and memory go back to what they were."""

@@ -102,12 +102,12 @@ def test_finding_one_of_hundreds_is_quick() -> None:
     peers = Peers(
         tuple(Peer(f"MODALITY{number}", (ip_network((number << 8, 24)),)) for number in range(1000)), Unknown.REFUSE
     )
-    began = time.perf_counter()
+    began = time.process_time()
     for number in range(1000):
         assert peers.find(f"MODALITY{number}", ip_address((number << 8) + 7)) is not None
         assert peers.expects(ip_address((number << 8) + 7))
     # measured 4 us each; looking at every entry takes a hundred times as long
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_without_a_file_everybody_may_send(tmp_path: Path) -> None:
