@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.quiet import hush_tensorflow
 from bundle.runtime import KerasOptions
+from bundle.tensorflow_settings import before_tensorflow
 from core.errors import Misconfigured
 
 # what it answers are tensors of the backend: one, or several by name
@@ -56,7 +56,7 @@ def set_up(options: KerasOptions) -> Backend:
     Misconfigured
         If an option cannot be met, or the backend is none of these.
     """
-    hush_tensorflow()
+    before_tensorflow()
     if os.environ.get("KERAS_BACKEND") == "jax":
         # read while it is imported; else it takes most of the GPU's memory at once
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -18,8 +18,8 @@ from bundle import backends
 from bundle.architectures.table import ARCHITECTURES, FEATURES, LABEL
 from bundle.errors import BundleRefused
 from bundle.manifest import WEIGHTS
-from bundle.quiet import hush_tensorflow
 from bundle.runtime import KerasOptions, Seen, check_inputs
+from bundle.tensorflow_settings import before_tensorflow
 
 # what stands in predictions' rows
 _NAME: Final = "keras"
@@ -47,7 +47,7 @@ def network(architecture: str, weights: bytes) -> Any:
     """
     if architecture not in ARCHITECTURES:
         raise BundleRefused(f"the bundle's architecture {architecture!r} is not in this version of Lungwatch")
-    hush_tensorflow()
+    before_tensorflow()
     model = ARCHITECTURES[architecture]()
     # Keras reads weights from a path only; ours holds the bytes that were verified, and nobody else may write there
     with tempfile.TemporaryDirectory(prefix="lungwatch-") as folder:

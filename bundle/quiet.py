@@ -1,4 +1,4 @@
-"""Keep the start-up talk of native libraries (missing GPU, processor features, delegates) off the terminal."""
+"""Keep the start-up talk of native libraries off the terminal."""
 
 from __future__ import annotations
 
@@ -14,12 +14,6 @@ _STDERR: Final = 2
 _DELEGATE: Final = b"INFO: Created TensorFlow Lite"
 # held for good from the first use on
 _first_interpreter = threading.Lock()
-
-
-def hush_tensorflow() -> None:
-    """Set what TensorFlow reads while it is imported; whoever set it before is obeyed."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
 
 
 @contextmanager

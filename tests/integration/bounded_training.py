@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.architectures.table import ARCHITECTURES
-from bundle.quiet import hush_tensorflow
+from bundle.tensorflow_settings import before_tensorflow
 from imaging.spec import PreprocessSpec
 from tests.factories.collections import published, write_folder
 from tests.factories.networks import tiny
@@ -64,5 +64,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    hush_tensorflow()
+    before_tensorflow()
     main(Path(sys.argv[1]))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bundle.architectures.table import ARCHITECTURES
-from bundle.quiet import hush_tensorflow
+from bundle.tensorflow_settings import before_tensorflow
 from tests.factories.networks import tiny
 from training.datasets.dataset import Item
 from training.datasets.pixels import Squares
@@ -81,5 +81,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    hush_tensorflow()
+    before_tensorflow()
     main(Path(sys.argv[1]))

@@ -6,7 +6,7 @@ import tempfile
 from typing import Any
 
 from bundle.keras import with_features
-from bundle.quiet import hush_tensorflow
+from bundle.tensorflow_settings import before_tensorflow
 from training.errors import FitFailed
 
 
@@ -28,7 +28,7 @@ def to_litert(model: Any) -> bytes:
     FitFailed
         If there is no room for what lies between.
     """
-    hush_tensorflow()
+    before_tensorflow()
     import tensorflow as tf  # noqa: PLC0415 - only those who build bundles pay for it
 
     signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bundle.architectures import transfer
 from bundle.architectures.table import ARCHITECTURES
-from bundle.quiet import hush_tensorflow
+from bundle.tensorflow_settings import before_tensorflow
 from core.errors import LungwatchError
 from core.parent_death import die_with
 from training.comparison.contenders import BATCH, Contender, Name, contender
@@ -143,7 +143,7 @@ def _fit_as_notebook(
     job: Job, dataset: Dataset, whole: Examples, record: Record, say: Say
 ) -> tuple[Score, Record, Any]:
     del dataset
-    hush_tensorflow()
+    before_tensorflow()
     from training.comparison.notebook_fit import fit_as_notebook  # noqa: PLC0415 - loads TensorFlow
 
     build = ARCHITECTURES[job.contender.architecture]

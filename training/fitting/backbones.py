@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.architectures import transfer
-from bundle.quiet import hush_tensorflow
+from bundle.tensorflow_settings import before_tensorflow
 from training.datasets.cache import cached, digest_of
 from training.datasets.pixels import Examples
 from training.errors import FitFailed
@@ -83,7 +83,7 @@ def fill(model: Any, source: str) -> str:
 
 
 def _download(backbone: Any) -> list[NDArray[np.float32]]:
-    hush_tensorflow()
+    before_tensorflow()
     import keras  # noqa: PLC0415 - only those who fit pay for TensorFlow
 
     vgg = backbone.name.startswith("vgg")

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 
-from bundle.quiet import hush_tensorflow
+from bundle.tensorflow_settings import before_tensorflow
 from core.logging import get
 from training.errors import FitFailed
 
@@ -108,7 +108,7 @@ def choose(precision: Precision, devices: int | None, batch_size: int) -> Comput
     """
     if precision is Precision.FLOAT32 and devices == 1:
         return PLAIN
-    hush_tensorflow()
+    before_tensorflow()
     import tensorflow as tf  # noqa: PLC0415 - only those who fit pay for TensorFlow
 
     gpus = tf.config.list_physical_devices("GPU")

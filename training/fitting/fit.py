@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.architectures.table import ARCHITECTURES
-from bundle.quiet import hush_tensorflow
+from bundle.tensorflow_settings import before_tensorflow
 from core.logging import get
 from training.datasets.dataset import LABELS
 from training.datasets.pixels import Examples
@@ -77,7 +77,7 @@ def fit(
     FitFailed
         If the loss is no finite number, a class is empty, or the disk refuses.
     """
-    hush_tensorflow()
+    before_tensorflow()
     import keras  # noqa: PLC0415 - only those who fit pay for TensorFlow
 
     from training.fitting.keras_hooks import EachEpoch, rate_of  # noqa: PLC0415 - likewise

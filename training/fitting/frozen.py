@@ -10,7 +10,7 @@ import numpy as np
 
 from bundle.architectures import transfer
 from bundle.architectures.table import ARCHITECTURES
-from bundle.quiet import hush_tensorflow
+from bundle.tensorflow_settings import before_tensorflow
 from training.datasets.pixels import Examples
 from training.errors import FitFailed
 from training.fitting.backbones import Features, features, fill
@@ -42,7 +42,7 @@ def fit_frozen(
     """
     if recipe.backbone_weights is None or recipe.augmented:
         raise FitFailed("a frozen backbone needs weights, and images that do not change from epoch to epoch")
-    hush_tensorflow()
+    before_tensorflow()
     model = ARCHITECTURES[recipe.architecture]()
     weights = fill(model, recipe.backbone_weights)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.architectures.table import ARCHITECTURES
-from bundle.quiet import hush_tensorflow
+from bundle.tensorflow_settings import before_tensorflow
 from core.logging import get
 from imaging.spec import PreprocessSpec
 from training.datasets.pixels import Examples, Squares
@@ -81,7 +81,7 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
     FitFailed
         If the loss is no finite number, a class is empty, the run is damaged, or the disk refuses.
     """
-    hush_tensorflow()
+    before_tensorflow()
     import keras  # noqa: PLC0415 - only those who fit pay for TensorFlow
 
     from training.fitting.keras_hooks import EachEpoch, rate_of  # noqa: PLC0415 - likewise
