@@ -82,7 +82,7 @@ def compare(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for work and reports; else compare-<protocol>.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Other than the notebook's 20.", min=1)] = None,
-    repeats: Annotated[int, typer.Option(help="How often the protocol patient divides.", min=1)] = 5,
+    folds: Annotated[int, typer.Option(help="Of the protocol patient; five score every patient.", min=1)] = 5,
     sensitivity: Annotated[
         float,
         typer.Option(help="Lower bound of sensitivity by patient the operating point must reach.", min=0.1, max=0.999),
@@ -115,7 +115,7 @@ def compare(
         protocol=protocol,
         models=_names(models),
         epochs=epochs,
-        repeats=repeats,
+        folds=folds,
         backbone_weights=backbone_weights,
         as_notebook=as_notebook,
     )

@@ -1,4 +1,4 @@
-"""Who is fitted on and who is scored: the notebook's split by image, the published one, repeated ones by patient."""
+"""Who is fitted on and who is scored: the notebook's split by image, the published one, by patient, by style."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ Rows = NDArray[np.int64]
 
 NOTEBOOK_SEED: Final = 13
 SCORED_SHARE: Final = 0.2
+PATIENT_FOLDS: Final = 5
 TUNE_SHARE: Final = 0.15
 
 
@@ -29,8 +30,9 @@ class Protocol(StrEnum):
     """How a data set is divided.
 
     SEED is the notebook's: every image, 80 % to 20 % by image, so that patients fall on both sides.
-    PUBLISHED fits on ``train/`` and ``val/`` and scores ``test/``. PATIENT repeats a split by patient. STYLES leaves
-    one style of normals out at a time, see `training.examination.generalise`; the frozen test share takes no part.
+    PUBLISHED fits on ``train/`` and ``val/`` and scores ``test/``. PATIENT is 5-fold cross-validation by
+    patient, or several of them. STYLES leaves one style of normals out at a time, see
+    `training.examination.generalise`; the frozen test share takes no part.
     """
 
     SEED = "seed"
@@ -81,13 +83,13 @@ def shuffle_split(count: int, seed: int = NOTEBOOK_SEED, share: float = SCORED_S
     return order[scored:], order[:scored]
 
 
-def plan(protocol: Protocol, dataset: Dataset, repeats: int = 5, seed: int = NOTEBOOK_SEED) -> Plan:
+def plan(protocol: Protocol, dataset: Dataset, patient_folds: int = 5, seed: int = NOTEBOOK_SEED) -> Plan:
     """Divide a data set.
 
     Parameters
     ----------
-    repeats : int
-        How often PATIENT divides anew.
+    patient_folds : int
+        Of PATIENT: five are one cross-validation, more begin another with patients in another order.
     seed : int
         PATIENT's; the notebook's own is fixed.
 
@@ -130,10 +132,15 @@ def plan(protocol: Protocol, dataset: Dataset, repeats: int = 5, seed: int = NOT
                 "styles; what counts is the worst of them. The frozen test share takes no part."
             )
         case Protocol.PATIENT:
-            found = [_by_patient(items, digests, seed, number) for number in range(repeats)]
+            found = [_by_patient(items, digests, seed, number) for number in range(patient_folds)]
             notes.append(
-                f"Random divisions by patient: {repeats}. Figures are means over them, and intervals resample patients "
-                "across all. Calibration and operating point come from other patients than fit and score."
+                f"Cross-validation by patient, {patient_folds} of {PATIENT_FOLDS} folds."
+                if patient_folds <= PATIENT_FOLDS
+                else f"{PATIENT_FOLDS}-fold cross-validation by patient, repeated: {patient_folds} folds in all."
+            )
+            notes.append(
+                "Figures are means over the folds, and intervals resample patients across all. Calibration and "
+                "operating point come from other patients than fit and score."
             )
     for fold in found:
         _refuse_missing_class(dataset.name, items, fold)
@@ -149,15 +156,18 @@ def _by_patient(items: Sequence[Item], digests: dict[str, str], seed: int, numbe
     for patient in sorted(images):
         strata[any(items[row].label == LABELS[1] for row in images[patient])].append(patient)
     parts: dict[str, list[int]] = {"scored": [], "tune": [], "fit": []}
-    rng = np.random.default_rng([seed, number])
+    repetition, fold = divmod(number, PATIENT_FOLDS)
+    rng = np.random.default_rng([seed, repetition])
     for patients in strata.values():
-        order = [patients[int(place)] for place in rng.permutation(len(patients))]
-        scored = math.ceil(SCORED_SHARE * len(order))
+        fifths = np.array_split(rng.permutation(len(patients)), PATIENT_FOLDS)
+        # the fifth whose turn it is comes first
+        order = [patients[int(place)] for place in np.concatenate(fifths[fold:] + fifths[:fold])]
+        scored = len(fifths[fold])
         tune = scored + math.ceil(TUNE_SHARE * len(order))
         for part, chosen in (("scored", order[:scored]), ("tune", order[scored:tune]), ("fit", order[tune:])):
             parts[part] += [row for patient in chosen for row in images[patient]]
     sides = _apart(items, digests, *(parts[part] for part in ("fit", "tune", "scored")))
-    return Fold(f"split-{number + 1}", *sides)
+    return Fold(f"fold-{number + 1}", *sides)
 
 
 def _by_style(dataset: Dataset, known: Rows, digests: dict[str, str]) -> list[Fold]:

@@ -58,7 +58,7 @@ class Order:
     protocol: Division
     models: tuple[Name, ...]
     epochs: int | None = None
-    repeats: int = 5
+    folds: int = 5
     backbone_weights: str = "imagenet"
     as_notebook: bool = False
 
@@ -99,7 +99,7 @@ def fit_all(order: Order, watcher: Watcher) -> Fits:
     """
     with open_dataset(order.data) as dataset:
         dataset.require_classes()
-        divided = plan(order.protocol, dataset, order.repeats)
+        divided = plan(order.protocol, dataset, order.folds)
         items = dataset.items
     lines = sorted(f"{key}\t{digest}" for key, digest in divided.digests.items())
     data_digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -12,9 +12,9 @@ from training.datasets.patients import Split, split_of
 from training.errors import DatasetError
 
 
-def planned(root: Path, files: dict[str, bytes], protocol: Protocol, repeats: int = 3) -> tuple[Plan, tuple[Item, ...]]:
+def planned(root: Path, files: dict[str, bytes], protocol: Protocol, folds: int = 3) -> tuple[Plan, tuple[Item, ...]]:
     with open_dataset(write_folder(root, files)) as dataset:
-        return plan(protocol, dataset, repeats), dataset.items
+        return plan(protocol, dataset, folds), dataset.items
 
 
 def patients(items: tuple[Item, ...], rows: np.ndarray) -> set[str]:
@@ -68,7 +68,19 @@ def test_published_without_a_test_scores_our_frozen_share_and_says_so(tmp_path: 
     assert "no test/" in found.notes[0]
 
 
-def test_patient_divides_by_patient_and_anew_each_time(tmp_path: Path) -> None:
+def test_patient_scores_every_patient_once_in_five_folds_and_then_anew(tmp_path: Path) -> None:
+    files = published(31, 62)
+    found, items = planned(tmp_path, files, Protocol.PATIENT, folds=10)
+    for folds in (found.folds[:5], found.folds[5:]):
+        scored = np.concatenate([fold.scored for fold in folds])
+        assert sorted(scored) == list(range(len(items)))
+        assert {sum(items[row].label == "NORMAL" for row in fold.scored) for fold in folds} == {6, 7}
+    first, second = ({frozenset(fold.scored) for fold in folds} for folds in (found.folds[:5], found.folds[5:]))
+    assert not first & second
+    assert found.notes[0] == "5-fold cross-validation by patient, repeated: 10 folds in all."
+
+
+def test_patient_divides_by_patient(tmp_path: Path) -> None:
     files = published(30, 60)
     for number in range(1, 20):
         files[f"train/PNEUMONIA/person{number}_virus_9{number:02}.jpeg"] = picture("PNEUMONIA", 77_000 + number)
