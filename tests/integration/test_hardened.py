@@ -203,6 +203,24 @@ def test_batches_depend_on_seed_epoch_and_number_alone(squares: dict[Split, Squa
     assert (found["kind"].sum(axis=1) <= found["label"][:, 1] + 1e-6).all()
 
 
+def test_dropout_depends_on_seed_and_epoch_alone() -> None:
+    import keras  # noqa: PLC0415 - TensorFlow takes seconds
+
+    from training.fitting.keras_hooks import EachEpoch  # noqa: PLC0415 - likewise
+
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5)])
+
+    def state(seed: int, epoch: int) -> list[int]:
+        callback = EachEpoch(seed, lambda *_: False, lambda *_: None)
+        callback.set_model(network)
+        callback.on_epoch_begin(epoch)
+        return network.layers[0].seed_generator.state.numpy().tolist()
+
+    states = [state(seed, epoch) for seed in (13, 14) for epoch in (0, 1)]
+    assert len({tuple(found) for found in states}) == 4
+    assert state(13, 1) == states[1]
+
+
 def test_the_kind_is_told_of_pneumonias_only(squares: dict[Split, Squares]) -> None:
     fitted = squares[Split.FIT]
     kind = targets(fitted)["kind"]

@@ -139,7 +139,7 @@ def fit_as_notebook(
             initial_epoch=done,
             validation_data=(watched.inputs(slice(None)), columns(watched.labels)),
             validation_batch_size=64,
-            callbacks=[EachEpoch(each_epoch, lambda epoch, batch, _: advance(epoch, batch))],
+            callbacks=[EachEpoch(contender.seed, each_epoch, lambda epoch, batch, _: advance(epoch, batch))],
             shuffle=False,
             verbose=0,
         )

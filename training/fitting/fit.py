@@ -129,7 +129,7 @@ def fit(
             epochs=recipe.epochs,
             initial_epoch=len(run.epochs),
             validation_data=parts(watched, len(watch)),
-            callbacks=[EachEpoch(each_epoch, each_batch)],
+            callbacks=[EachEpoch(recipe.seed, each_epoch, each_batch)],
             shuffle=False,
             verbose=0,
         )

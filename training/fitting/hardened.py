@@ -138,7 +138,7 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
                 steps_per_epoch=batches,
                 epochs=last,
                 initial_epoch=begin,
-                callbacks=[EachEpoch(each_epoch, each_batch)],
+                callbacks=[EachEpoch(recipe.seed, each_epoch, each_batch)],
                 shuffle=False,
                 verbose=0,
             )

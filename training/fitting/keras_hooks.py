@@ -16,10 +16,12 @@ class EachEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships n
 
     def __init__(
         self,
+        seed: int,
         each_epoch: Callable[[int, dict[str, float], Stopwatch], bool],
         each_batch: Callable[[int, int, dict[str, float]], None],
     ) -> None:
         super().__init__()
+        self._seed = seed
         self._each_epoch = each_epoch
         self._each_batch = each_batch
         self._number = 0
@@ -28,13 +30,15 @@ class EachEpoch(keras.callbacks.Callback):  # type: ignore[misc] # Keras ships n
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note when the epoch began, and start dropout anew.
 
-        Its state is not saved with the weights: as a function of the epoch
-        alone, a resumed run drops what it would have dropped.
+        Its state is not saved with the weights: as a function of seed
+        and epoch alone, a resumed run drops what it would have dropped.
         """
         del logs
         for place, layer in enumerate(self.model.layers):
             if (generator := getattr(layer, "seed_generator", None)) is not None:
-                fresh = keras.random.SeedGenerator(int(np.random.default_rng([epoch, place]).integers(2**31)))
+                fresh = keras.random.SeedGenerator(
+                    int(np.random.default_rng([self._seed, epoch, place]).integers(2**31))
+                )
                 generator.state.assign(fresh.state)
         self._number = epoch + 1
         self._stopwatch = Stopwatch()
