@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from cli.output import console, notes, print_json, table
 from core import logging
@@ -30,16 +38,16 @@ class _Bars:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._overall = True
+        self._stage: TaskID | None = None
+
+    def fits(self, total: int) -> Callable[[], None]:
+        task = self._progress.add_task("fits", total=total)
+        return lambda: self._progress.advance(task)
 
     def stage(self, name: str, total: int) -> Callable[[int], None]:
-        task = self._progress.add_task(name, total=total)
-        if self._overall:
-            # the first is of the whole, and stays
-            self._overall = False
-        else:
-            for other in self._progress.task_ids[1:-1]:
-                self._progress.remove_task(other)
+        if self._stage is not None:
+            self._progress.remove_task(self._stage)
+        task = self._stage = self._progress.add_task(name, total=total)
         return lambda count: self._progress.advance(task, count)
 
     def epoch(self, name: str, point: Point) -> None:
@@ -103,11 +111,13 @@ def compare(
 
     Exit codes: 0 written; 2 wrong command line, settings or data, with what to do.
     """
-    logging.configure(load_settings())
+    settings = load_settings()
+    logging.configure(settings)
     if (dataset is None) == (data is None):
         raise Misconfigured("say which data set to compare on: lungwatch compare DATASET --protocol ...")
     from training.comparison.compare import compare as run  # noqa: PLC0415 - --help must answer at once
     from training.comparison.runner import Order  # noqa: PLC0415 - likewise
+    from training.datasets.decoding import site_rules  # noqa: PLC0415 - likewise
 
     order = Order(
         data=(dataset or data or Path()).absolute(),
@@ -118,6 +128,7 @@ def compare(
         folds=folds,
         backbone_weights=backbone_weights,
         as_notebook=as_notebook,
+        rules=site_rules(settings),
     )
     with _bars() as bars:
         comparison = run(order, bars, sensitivity, resamples)

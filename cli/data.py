@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from db.datasets import Plan as Planned
-    from imaging.instance import ReadingRules
     from training.datasets.dataset import Dataset
     from training.datasets.importing import Prepared
     from training.exploration.explore import Exploration
@@ -70,10 +69,11 @@ def explore_data(
     from cli import model_choice  # noqa: PLC0415 - --help must answer at once
     from imaging.spec import PreprocessSpec  # noqa: PLC0415 - likewise
     from training.datasets.dataset import open_dataset  # noqa: PLC0415 - likewise
+    from training.datasets.decoding import site_rules  # noqa: PLC0415 - likewise
     from training.exploration.explore import explore  # noqa: PLC0415 - likewise
     from training.exploration.page import page  # noqa: PLC0415 - likewise
 
-    with open_dataset(dataset, _rules(settings), whole_patients=False) as opened:
+    with open_dataset(dataset, site_rules(settings), whole_patients=False) as opened:
         manifest = model_choice.find(settings, model or model_choice.champion_or_starter(settings)).manifest
         with _bar("look at images", len(opened.items)) as advance:
             found = explore(opened, PreprocessSpec.from_dict(manifest.preprocess), samples, advance)
@@ -116,9 +116,10 @@ def import_data(
     from db.vocabulary import DataLayout  # noqa: PLC0415 - likewise
     from imaging.master import master_digest, master_path  # noqa: PLC0415 - likewise
     from training.datasets.dataset import open_dataset  # noqa: PLC0415 - likewise
+    from training.datasets.decoding import site_rules  # noqa: PLC0415 - likewise
     from training.datasets.importing import content_digest, prepare, restore  # noqa: PLC0415 - likewise
 
-    with open_ledger() as ledger, open_dataset(dataset, _rules(ledger.settings)) as opened:
+    with open_ledger() as ledger, open_dataset(dataset, site_rules(ledger.settings)) as opened:
         if not one_class:
             opened.require_classes()
         keep = _keeper(ledger.settings)
@@ -146,21 +147,6 @@ def import_data(
             with ledger.write.begin() as session:
                 done = record(session, new, prepared.entries)
         _report(_result(new.name, digest, opened, prepared, done, dry_run=dry_run), as_json=as_json)
-
-
-def _rules(settings: Settings) -> ReadingRules:
-    """Return what DICOM files are held against: this site's words for a chest, and any age."""
-    from dataclasses import replace  # noqa: PLC0415 - --help must answer at once
-
-    from training.datasets.decoding import default_rules  # noqa: PLC0415 - likewise
-
-    rules = default_rules()
-    if rules.scope is None:
-        return rules
-    from imaging.scope import ScopeRules  # noqa: PLC0415 - likewise
-
-    scope = replace(ScopeRules.from_settings(settings, rules.scope.ages_days), withhold_outside_ages=False)
-    return replace(rules, scope=scope, maximum_decoded_bytes=settings.maximum_decoded_bytes)
 
 
 def _keeper(settings: Settings) -> Callable[[NDArray[np.uint16]], str]:

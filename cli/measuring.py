@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from cli import model_choice
-from cli.output import console, interval, notes, print_json, say, table
+from cli.output import console, interval, notes, print_json, printable, say, table
 from cli.training import bars, figures_table
 from core import logging
 from core.settings import load as load_settings
-from training.examination.evaluate import Evaluation, Part
+from training.examination.evaluate import Evaluation
+from training.examination.part import Part
 
 if TYPE_CHECKING:
+    from training.examination.part import Chosen
     from training.examination.spread import Spread
     from training.examination.stress_table import StressTable
     from training.familiarity.noticing import Measured
@@ -59,19 +61,23 @@ def evaluate(
     settings = load_settings()
     logging.configure(settings)
     from training.datasets.dataset import open_dataset  # noqa: PLC0415 - --help must answer at once
+    from training.datasets.decoding import site_rules  # noqa: PLC0415 - likewise
     from training.examination.evaluate import evaluate as measure  # noqa: PLC0415 - likewise
+    from training.examination.part import choose  # noqa: PLC0415 - likewise
     from training.examination.spread import spread, to_dict  # noqa: PLC0415 - likewise
     from training.familiarity.noticing import measure as measure_unfamiliar  # noqa: PLC0415 - likewise
 
-    with open_dataset(data):
+    rules = site_rules(settings)
+    with open_dataset(data, rules):
         pass  # a wrong path is said before a model is loaded
     loaded = [model_choice.load(settings, name) for name in model or [model_choice.champion_or_starter(settings)]]
     all_found, strange = [], []
-    with bars() as shown:
+    with bars() as shown, choose(data, split, rules, shown.stage) as chosen:
+        _tell_of_share(chosen)
         for one, fitted in loaded:
             # first: a bundle that cannot is refused before minutes are spent
-            strange += [measure_unfamiliar(one, data, split, shown.stage)] if unfamiliar else []
-            found = measure(one, fitted, data, split, lambda total: shown.stage("read and score", total))
+            strange += [measure_unfamiliar(one, chosen, shown.stage)] if unfamiliar else []
+            found = measure(one, fitted, chosen, shown.stage("read and score", len(chosen.items)))
             all_found.append(found)
             warn_of_overlap(found.manifest.title, found.patients_fitted_on, found.patients)
     if as_json:
@@ -132,13 +138,17 @@ def stress(
     logging.configure(settings)
     from core.files import write_durably  # noqa: PLC0415 - --help must answer at once
     from training.datasets.dataset import open_dataset  # noqa: PLC0415 - likewise
+    from training.datasets.decoding import site_rules  # noqa: PLC0415 - likewise
+    from training.examination.part import choose  # noqa: PLC0415 - likewise
     from training.examination.stress_table import REPORTS, stress_table  # noqa: PLC0415 - likewise
 
-    with open_dataset(data):
+    rules = site_rules(settings)
+    with open_dataset(data, rules):
         pass  # a wrong path is said before a model is loaded
     loaded = [model_choice.load(settings, name) for name in model or [model_choice.champion_or_starter(settings)]]
-    with bars() as shown:
-        found = stress_table(loaded, data, split, shown.stage)
+    with bars() as shown, choose(data, split, rules, shown.stage) as chosen:
+        _tell_of_share(chosen)
+        found = stress_table(loaded, chosen, shown.stage)
     for one in found.models:
         warn_of_overlap(one.manifest.title, one.patients_fitted_on, found.patients)
     if out is not None:
@@ -149,6 +159,15 @@ def stress(
         print_json(found.to_dict())
     else:
         _show_stress(found)
+
+
+def _tell_of_share(chosen: Chosen) -> None:
+    if chosen.own_share:
+        say(
+            notes(),
+            f"{printable(chosen.name)} has no test/: scored are {len(chosen.items)} of its {len(chosen.dataset.items)} "
+            "images, our frozen share of the patients; --split all scores every image",
+        )
 
 
 def warn_of_overlap(title: str, known: int, patients: int) -> None:

@@ -110,6 +110,7 @@ def train(
 
     key = private_key(settings)  # before hours are spent
     from training.bundling.build import Order, build  # noqa: PLC0415 - likewise
+    from training.datasets.decoding import site_rules  # noqa: PLC0415 - likewise
     from training.familiarity.noticing import COUNT  # noqa: PLC0415 - likewise
     from training.fitting.recipe import RECIPES, vary, with_backbone  # noqa: PLC0415 - likewise
 
@@ -126,6 +127,7 @@ def train(
         devices,
         cache and cache.absolute(),
         tensorboard and tensorboard.absolute(),
+        rules=site_rules(settings),
     )
     with bars() as shown:
         manifest, digest = build(order, key, now, shown)

@@ -18,7 +18,7 @@ import pytest
 from bundle.architectures import transfer
 from bundle.architectures.table import ARCHITECTURES
 from cli.__main__ import run as command
-from tests.factories.collections import published, write_zip
+from tests.factories.collections import published, write_folder, write_zip
 from tests.waiting import wait_until
 from training.comparison import one_fit
 from training.comparison.contenders import Name, contender
@@ -102,6 +102,23 @@ def test_killed_at_any_moment_the_same_command_goes_on(
     # another protocol does not mix in
     assert command([*arguments[:3], "patient", *arguments[4:]]) == 2
     assert "another protocol" in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_read_leaves_nothing_in_the_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = published(10, 10)
+    bad = next(iter(files))
+    out = tmp_path / "out"
+    arguments = ["compare", str(tmp_path / "c"), "--protocol", "seed", "--models", "regularised", "--epochs", "1"]
+    arguments += ["--out", str(out), "--sensitivity", "0.1", "--resamples", "20"]
+    write_folder(tmp_path / "c", {**files, bad: b"no picture"})
+    assert command(arguments) == 2
+    assert f"{bad} is no readable picture" in capsys.readouterr().err
+    assert not out.exists()
+    write_folder(tmp_path / "c", files)
+    assert command(arguments) == 0
+    assert (out / "report.html").exists()
 
 
 def _progress(out: Path) -> list[str]:

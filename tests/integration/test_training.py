@@ -24,7 +24,8 @@ from training.datasets.assignment import assign
 from training.datasets.dataset import open_dataset
 from training.datasets.patients import Split, patient_digest, split_of
 from training.errors import DatasetError, FitFailed
-from training.examination.evaluate import Part, evaluate
+from training.examination.evaluate import Evaluation, evaluate
+from training.examination.part import Part, choose
 from training.fitting.recipe import Recipe
 from training.fitting.run import Epoch
 
@@ -128,14 +129,18 @@ def test_evaluate_gives_the_agreed_shape_on_any_layout(built: tuple[Path, Path, 
     model = load(directory, RuntimeChoice.LITERT, digest, TRUSTED)
     fitted = frozenset(verify(directory, None, TRUSTED).files[FITTED_PATIENTS].decode().split())
 
-    own = evaluate(model, fitted, data, Part.TEST)
+    def measured(location: Path, part: Part = Part.TEST) -> Evaluation:
+        with choose(location, part) as chosen:
+            return evaluate(model, fitted, chosen)
+
+    own = measured(data)
     assert own.patients_fitted_on == 0
     assert own.metrics["auc"].value == model.manifest.metrics["test"]["auc"].value
-    assert evaluate(model, fitted, data, Part.TRAIN).patients_fitted_on > 0
+    assert measured(data, Part.TRAIN).patients_fitted_on > 0
 
     only_test = write_folder(tmp_path / "chest_xray", published(4, 6, "test"))
     for location in (only_test, only_test / "test", write_zip(tmp_path / "t.zip", published(4, 6, "test"))):
-        found = evaluate(model, fitted, location, Part.TEST).to_dict()
+        found = measured(location).to_dict()
         assert (found["n"], found["split"], found["model"]) == (10, "test", "tiny 1")
         assert found["operating_point"]["score_threshold"] == model.manifest.operating_point.threshold
         assert set(found["metrics"]) == {
@@ -154,11 +159,11 @@ def test_evaluate_gives_the_agreed_shape_on_any_layout(built: tuple[Path, Path, 
         json.dumps(found, allow_nan=False)
 
     one_class = write_folder(tmp_path / "normals", published(5, 0, "test"))
-    found = evaluate(model, fitted, one_class, Part.TEST).to_dict()
+    found = measured(one_class).to_dict()
     assert found["metrics"]["auc"] == {"value": None, "low": None, "high": None}
     assert found["metrics"]["specificity"]["value"] is not None
     with pytest.raises(DatasetError, match="no image in the split validation"):
-        evaluate(model, fitted, one_class, Part.VALIDATION)
+        measured(one_class, Part.VALIDATION)
 
 
 def test_what_cannot_become_a_bundle_leaves_none(built: tuple[Path, Path, str], tmp_path: Path) -> None:

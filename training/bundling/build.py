@@ -36,6 +36,7 @@ from bundle.manifest import (
 from bundle.runtime import Runtime
 from bundle.store import digests, write
 from core.logging import get
+from imaging.instance import ReadingRules
 from imaging.spec import PreprocessSpec
 from training.bundling.card import model_card
 from training.bundling.card_figures import draw
@@ -143,6 +144,8 @@ class Order:
         Folder for TensorBoard's files.
     parent : Parent, optional
         Whose weights a hardened fit starts from.
+    rules : ReadingRules, optional
+        What DICOM files are held against, see `training.datasets.dataset.open_dataset`.
     """
 
     recipe: AnyRecipe
@@ -157,6 +160,7 @@ class Order:
     cache: Path | None = None
     board: Path | None = None
     parent: Parent | None = None
+    rules: ReadingRules | None = None
 
     @property
     def spec(self) -> PreprocessSpec:
@@ -187,9 +191,10 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
         Saying what to do; no half-written bundle is left.
     """
     refuse_to_overwrite(order)
-    with open_dataset(order.data) as dataset:
+    with open_dataset(order.data, order.rules) as dataset:
         dataset.require_classes()
-        source = Source(dataset, assign(dataset), COLLECTION, ATTRIBUTION, INTENDED_USE, patient_digest)
+        assignment = assign(dataset, advance=watcher.stage("look for copies", len(dataset.items)))
+        source = Source(dataset, assignment, COLLECTION, ATTRIBUTION, INTENDED_USE, patient_digest)
         return build_from(order, source, key, now, watcher)
 
 

@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from bundle.architectures import transfer
 from bundle.architectures.table import ARCHITECTURES
 from bundle.tensorflow_settings import before_tensorflow
 from core.errors import LungwatchError
 from core.parent_death import die_with
+from imaging.instance import ReadingRules
 from training.comparison.contenders import BATCH, Contender, Name, contender
 from training.comparison.protocols import Fold, Rows
 from training.comparison.record import Layer, Parameters, Point, Record, Result
@@ -34,6 +36,7 @@ from training.fitting.run import Epoch, Run
 from training.fitting.stopwatch import Stopwatch
 
 _BATCH = 64
+_RULES: TypeAdapter[ReadingRules | None] = TypeAdapter(ReadingRules | None)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Job:
         Where pixels and features are kept for all fits.
     data_digest : str
         Over every image's key and bytes.
+    rules : ReadingRules, optional
+        What DICOM files are held against, see `training.datasets.dataset.open_dataset`.
     """
 
     data: Path
@@ -54,6 +59,7 @@ class Job:
     fingerprint: str
     contender: Contender
     fold: Fold
+    rules: ReadingRules | None = None
 
     def to_dict(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the job as JSON-ready data; `options` are those of `contenders.contender`."""
@@ -65,6 +71,7 @@ class Job:
             "fingerprint": self.fingerprint,
             "contender": options,
             "fold": {"name": self.fold.name, **fold},
+            "rules": _RULES.dump_python(self.rules, mode="json"),
         }
 
     @classmethod
@@ -80,6 +87,7 @@ class Job:
             values["fingerprint"],
             contender(Name(options.pop("name")), **options),
             Fold(fold["name"], **parts),
+            _RULES.validate_python(values["rules"]),
         )
 
 
@@ -96,7 +104,7 @@ def run(job: Job, folder: Path, say: Say) -> None:
     """
     record = Record.open(folder, job.fingerprint)
     record.write()
-    with open_dataset(job.data) as dataset:
+    with open_dataset(job.data, job.rules) as dataset:
         say("stage", name="read pictures", total=len(dataset.items))
         whole = _pixels(job, dataset, lambda count: say("step", count=count))
         fitting = _fit_hardened if job.contender.recipe is not None else _fit_as_notebook

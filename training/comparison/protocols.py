@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.datasets.assignment import assign
+from training.datasets.assignment import Digests, assign
 from training.datasets.dataset import LABELS, Dataset, Item
 from training.datasets.patients import Split
 from training.errors import DatasetError
@@ -63,11 +63,11 @@ class Fold:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every division of a protocol, what is to be known about it, and each image's SHA-256 by key."""
+    """Every division of a protocol, what is to be known about it, and each image's digests by key."""
 
     folds: tuple[Fold, ...]
     notes: tuple[str, ...]
-    digests: dict[str, str]
+    digests: dict[str, Digests]
 
 
 def shuffle_split(count: int, seed: int = NOTEBOOK_SEED, share: float = SCORED_SHARE) -> tuple[Rows, Rows]:
@@ -83,7 +83,13 @@ def shuffle_split(count: int, seed: int = NOTEBOOK_SEED, share: float = SCORED_S
     return order[scored:], order[:scored]
 
 
-def plan(protocol: Protocol, dataset: Dataset, patient_folds: int = 5, seed: int = NOTEBOOK_SEED) -> Plan:
+def plan(
+    protocol: Protocol,
+    dataset: Dataset,
+    patient_folds: int = 5,
+    seed: int = NOTEBOOK_SEED,
+    advance: Callable[[], None] = lambda: None,
+) -> Plan:
     """Divide a data set.
 
     Parameters
@@ -92,13 +98,15 @@ def plan(protocol: Protocol, dataset: Dataset, patient_folds: int = 5, seed: int
         Of PATIENT: five are one cross-validation, more begin another with patients in another order.
     seed : int
         PATIENT's; the notebook's own is fixed.
+    advance : callable
+        Called after each image that is read.
 
     Raises
     ------
     DatasetError
         Naming what cannot be read, which pictures carry two labels, or which part lacks a class.
     """
-    assignment = assign(dataset)
+    assignment = assign(dataset, advance=advance)
     items, digests = dataset.items, assignment.digests
     place = {item.key: row for row, item in enumerate(items)}
 
@@ -147,7 +155,7 @@ def plan(protocol: Protocol, dataset: Dataset, patient_folds: int = 5, seed: int
     return Plan(tuple(found), tuple(notes), digests)
 
 
-def _by_patient(items: Sequence[Item], digests: dict[str, str], seed: int, number: int) -> Fold:
+def _by_patient(items: Sequence[Item], digests: dict[str, Digests], seed: int, number: int) -> Fold:
     images: dict[str, list[int]] = defaultdict(list)
     for row, item in enumerate(items):
         images[item.patient].append(row)
@@ -170,7 +178,7 @@ def _by_patient(items: Sequence[Item], digests: dict[str, str], seed: int, numbe
     return Fold(f"fold-{number + 1}", *sides)
 
 
-def _by_style(dataset: Dataset, known: Rows, digests: dict[str, str]) -> list[Fold]:
+def _by_style(dataset: Dataset, known: Rows, digests: dict[str, Digests]) -> list[Fold]:
     items = [dataset.items[int(row)] for row in known]
     frames = framed(dataset, [item for item in items if item.label == LABELS[0]])
     return [
@@ -185,25 +193,25 @@ def _by_style(dataset: Dataset, known: Rows, digests: dict[str, str]) -> list[Fo
 
 
 def _apart(
-    items: Sequence[Item], digests: dict[str, str], fit: list[int], tune: list[int], scored: list[int]
+    items: Sequence[Item], digests: dict[str, Digests], fit: list[int], tune: list[int], scored: list[int]
 ) -> tuple[Rows, Rows, Rows]:
-    """Keep the same bytes under another patient's name from two sides; what is scored is never thinned out."""
-    held = {digests[items[row].key] for row in scored}
-    tuned = [row for row in tune if digests[items[row].key] not in held]
-    held |= {digests[items[row].key] for row in tuned}
-    fitted = [row for row in fit if digests[items[row].key] not in held]
+    """Keep the same picture under another patient's name from two sides; what is scored is never thinned out."""
+    held = {digests[items[row].key].picture for row in scored}
+    tuned = [row for row in tune if digests[items[row].key].picture not in held]
+    held |= {digests[items[row].key].picture for row in tuned}
+    fitted = [row for row in fit if digests[items[row].key].picture not in held]
     first, second, third = (np.array(sorted(part), np.int64) for part in (fitted, tuned, scored))
     return first, second, third
 
 
-def _shared(items: Sequence[Item], digests: dict[str, str], fit: Rows, scored: Rows) -> str:
+def _shared(items: Sequence[Item], digests: dict[str, Digests], fit: Rows, scored: Rows) -> str:
     patients = {items[int(row)].patient for row in fit}
-    pictures = {digests[items[int(row)].key] for row in fit}
+    pictures = {digests[items[int(row)].key].picture for row in fit}
     known = sum(items[int(row)].patient in patients for row in scored)
-    copies = sum(digests[items[int(row)].key] in pictures for row in scored)
+    copies = sum(digests[items[int(row)].key].picture in pictures for row in scored)
     return (
         f"Divided by image, as the notebook did: {known} of the {len(scored)} scored images are of patients fitted on, "
-        f"{copies} of them byte for byte an image fitted on. The figures flatter."
+        f"and {copies} show a picture fitted on. The figures flatter."
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from core.files import make_directories, write_durably
+from imaging.instance import ReadingRules
 from training.comparison.contenders import Contender, Name, contender
 from training.comparison.one_fit import Job
 from training.comparison.protocols import Fold, Plan, plan
@@ -30,8 +31,12 @@ _LOG: Final = "log.txt"
 class Watcher(Protocol):
     """Who is told how far a comparison has come."""
 
+    def fits(self, total: int) -> Callable[[], None]:
+        """Hear how many fits there are; returns what to call after each."""
+        ...
+
     def stage(self, name: str, total: int) -> Callable[[int], None]:
-        """Begin a stage of so many steps; returns what to call with how many more are done."""
+        """Begin a stage of so many steps, and end the one before; returns what to call with how many more are done."""
         ...
 
     def epoch(self, name: str, point: Point) -> None:
@@ -51,6 +56,8 @@ class Order:
         None: the notebook's 20, and the champion's own.
     backbone_weights : str
         See `training.fitting.backbones.fill`.
+    rules : ReadingRules, optional
+        What DICOM files are held against, see `training.datasets.dataset.open_dataset`.
     """
 
     data: Path
@@ -61,6 +68,7 @@ class Order:
     folds: int = 5
     backbone_weights: str = "imagenet"
     as_notebook: bool = False
+    rules: ReadingRules | None = None
 
     def options(self, name: Name) -> dict[str, Any]:
         """Return what a contender is made from, as JSON-ready data."""
@@ -97,24 +105,26 @@ def fit_all(order: Order, watcher: Watcher) -> Fits:
     DatasetError, FitFailed
         Saying what to do; what is fitted so far stays.
     """
-    with open_dataset(order.data) as dataset:
+    with open_dataset(order.data, order.rules) as dataset:
         dataset.require_classes()
-        divided = plan(order.protocol, dataset, order.folds)
+        # reads every picture: one that cannot be read is named before anything is written
+        step = watcher.stage("look for copies", len(dataset.items))
+        divided = plan(order.protocol, dataset, order.folds, advance=lambda: step(1))
         items = dataset.items
-    lines = sorted(f"{key}\t{digest}" for key, digest in divided.digests.items())
+    lines = sorted(f"{key}\t{digests.file}" for key, digests in divided.digests.items())
     data_digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     _claim(order, data_digest)
     contenders = tuple(
         contender(name, order.epochs, order.backbone_weights, as_notebook=order.as_notebook) for name in order.models
     )
-    overall = watcher.stage("fits", len(contenders) * len(divided.folds))
+    done = watcher.fits(len(contenders) * len(divided.folds))
     results: dict[Name, tuple[Result, ...]] = {}
     # those that need weights from elsewhere first: whoever has none learns it before hours are spent on the others
     for one in sorted(contenders, key=lambda one: one.backbone_weights is None):
         found = []
         for fold in divided.folds:
             found.append(_fit(order, one, fold, data_digest, watcher))
-            overall(1)
+            done()
         results[one.name] = tuple(found)
     return Fits(order, divided, items, contenders, results)
 
@@ -140,7 +150,9 @@ def _fit(order: Order, one: Contender, fold: Fold, data_digest: str, watcher: Wa
     # the digest keeps fits of one name with other options apart
     folder = order.out / "fits" / f"{one.name}-{fold.name}-{fingerprint[:8]}"
     if (result := read_result(folder, fingerprint)) is None:
-        job = Job(order.data.absolute(), order.out.absolute() / "cache", data_digest, fingerprint, one, fold)
+        job = Job(
+            order.data.absolute(), order.out.absolute() / "cache", data_digest, fingerprint, one, fold, order.rules
+        )
         make_directories(folder)
         write_durably(folder / "job.json", json.dumps(job.to_dict(order.options(one.name))).encode())
         _run(folder.absolute(), f"{one.name} {fold.name}", watcher)

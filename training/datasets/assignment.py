@@ -1,19 +1,36 @@
-"""Which image of a data set is used for what: by patient, and never the same bytes on two sides."""
+"""Which image of a data set is used for what: by patient, and never the same picture on two sides."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from training.datasets.dataset import Dataset, Item
+from imaging.master import master_digest
+from training.datasets.dataset import Dataset, Item, Rendered
 from training.datasets.patients import PUBLIC_KEY, Split, split_of
+from training.datasets.scan import scan
 from training.errors import DatasetError
 
 # Where identical pictures fall on two sides, the first of these keeps them: what is scored is never thinned out.
 _PRECEDENCE: Final = (Split.TEST, Split.RESERVED, Split.VALIDATION, Split.WATCH, Split.FIT)
+
+
+class Digests(NamedTuple):
+    """What tells one image from another.
+
+    Attributes
+    ----------
+    file : str
+        SHA-256 of its file.
+    picture : str
+        Of its master: the same pixels in another file, with another comment say, are the same picture.
+    """
+
+    file: str
+    picture: str
 
 
 @dataclass(frozen=True)
@@ -25,36 +42,64 @@ class Assignment:
     items : dict of Split to tuple of Item
         Every split is a key, perhaps with nothing in it.
     dropped : tuple of Item
-        Left out because the same bytes are held out under another patient.
-    digests : dict of str to str
-        SHA-256 of each image's bytes by item key.
+        Left out because the same picture is held out under another patient.
+    digests : dict of str to Digests
+        By item key.
     """
 
     items: dict[Split, tuple[Item, ...]]
     dropped: tuple[Item, ...]
-    digests: dict[str, str]
+    digests: dict[str, Digests]
 
     def data_digest(self) -> str:
         """Return one SHA-256 over every image's key, use and bytes, 64 hexadecimal digits."""
         lines = sorted(
-            f"{item.key}\t{split}\t{self.digests[item.key]}" for split, items in self.items.items() for item in items
+            f"{item.key}\t{split}\t{self.digests[item.key].file}"
+            for split, items in self.items.items()
+            for item in items
         )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def assign(dataset: Dataset, key: bytes = PUBLIC_KEY, digests: Mapping[str, str] | None = None) -> Assignment:
+def digest(dataset: Dataset, advance: Callable[[], None] = lambda: None) -> dict[str, Digests]:
+    """Read every image of a data set and return its digests by item key.
+
+    Raises
+    ------
+    DatasetError
+        Naming the first that cannot be read.
+    """
+    found = {}
+
+    def look(_: Item, rendered: Rendered) -> Digests:
+        return Digests(rendered.file_digest, master_digest(rendered.master))
+
+    for item, digests in scan(dataset, dataset.items, look, advance):
+        if isinstance(digests, DatasetError):
+            raise digests
+        found[item.key] = digests
+    return found
+
+
+def assign(
+    dataset: Dataset,
+    key: bytes = PUBLIC_KEY,
+    digests: Mapping[str, Digests] | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> Assignment:
     """Assign each image of a data set its use.
 
     A published ``test/`` is the test split as it stands. Everything else goes
     by the keyed hash of the patient; the hash's own test share is TEST in a
     data set without ``test/`` and RESERVED beside one. Patients never move;
-    an image of which an identical copy is held out is dropped instead.
+    an image whose picture is held out under another is dropped instead.
 
     Parameters
     ----------
-    digests : mapping of str to str, optional
-        By item key, what tells one picture from another, where the caller has
-        it already; else the SHA-256 of each file.
+    digests : mapping of str to Digests, optional
+        By item key, where the caller has them already; else every image is read.
+    advance : callable
+        Called after each image that is read.
 
     Raises
     ------
@@ -62,7 +107,7 @@ def assign(dataset: Dataset, key: bytes = PUBLIC_KEY, digests: Mapping[str, str]
         If a picture cannot be read, or identical pictures carry different labels.
     """
     if digests is None:
-        digests = {item.key: hashlib.sha256(dataset.read(item)).hexdigest() for item in dataset.items}
+        digests = digest(dataset, advance)
     published_test = any(item.published_split == "test" for item in dataset.items)
     placed: dict[str, Split] = {}
     copies: dict[str, list[Item]] = defaultdict(list)
@@ -71,12 +116,12 @@ def assign(dataset: Dataset, key: bytes = PUBLIC_KEY, digests: Mapping[str, str]
         if split is Split.TEST and published_test and item.published_split != "test":
             split = Split.RESERVED
         placed[item.key] = split
-        copies[digests[item.key]].append(item)
+        copies[digests[item.key].picture].append(item)
 
     chosen: dict[Split, list[Item]] = {split: [] for split in Split}
     dropped = []
     for item in dataset.items:
-        twins = copies[digests[item.key]]
+        twins = copies[digests[item.key].picture]
         if len({twin.label for twin in twins}) > 1:
             names = ", ".join(twin.path for twin in twins)
             raise DatasetError(f"{dataset.name}: the same picture carries different labels: {names}")

@@ -45,7 +45,7 @@ class Dataset:
     layout : Layout
         How it says what its images are.
     ignored : tuple of str
-        Pictures in no class folder, or files that the table does not name.
+        Pictures in no class folder and other files in one, or files that the table does not name.
     """
 
     name: str

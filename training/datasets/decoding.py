@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +48,12 @@ def default_rules() -> ReadingRules:
         withhold_outside_ages=False,
     )
     return ReadingRules(scope, maximum_decoded_bytes=fields["maximum_decoded_bytes"].default)
+
+
+def site_rules(settings: Settings) -> ReadingRules:
+    """Return the scope rules with a site's words for a chest and its limits, for any age."""
+    scope = replace(ScopeRules.from_settings(settings, _ANY_AGE), withhold_outside_ages=False)
+    return ReadingRules(scope, maximum_decoded_bytes=settings.maximum_decoded_bytes)
 
 
 class Decoders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import zipfile
 import zlib
@@ -36,14 +37,12 @@ class Files(Protocol):
 
 
 class Folder:
-    """A folder; `above` holds its own name and its parent's: it may itself be a split, or a class of one."""
+    """A folder, links followed; `above` holds its parent's name and its own."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
         self.above = self._root.parts[-2:]
-        self.names = tuple(
-            sorted(path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file())
-        )
+        self.names = tuple(sorted(path.relative_to(self._root).as_posix() for path in _below(self._root)))
 
     def read(self, name: str) -> bytes:
         """Return a file's content."""
@@ -57,11 +56,11 @@ class Folder:
 
 
 class Zip:
-    """A zip."""
+    """A zip; `above` holds its own name: ``test.zip`` may be what ``test/`` was."""
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
+    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
         self._archive = archive
-        self.above: tuple[str, ...] = ()
+        self.above: tuple[str, ...] = (name,)
         self.names = tuple(sorted(name for name in archive.namelist() if not name.endswith("/")))
 
     def read(self, name: str) -> bytes:
@@ -96,7 +95,7 @@ def open_files(location: Path) -> Iterator[Files]:
         except (zipfile.BadZipFile, OSError) as error:
             raise DatasetError(f"{location}: neither a folder nor a readable zip") from error
         with archive:
-            yield Zip(archive)
+            yield Zip(archive, location.stem)
     else:
         raise DatasetError(f"{location}: no such folder or zip; --data wants the collection's folder or a zip of it")
 
@@ -104,6 +103,27 @@ def open_files(location: Path) -> Iterator[Files]:
 def is_rubbish(name: str) -> bool:
     """Whether a path is hidden, or what macOS leaves in zips."""
     return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+
+
+def _below(root: Path) -> Iterator[Path]:
+    """Find the files in a folder and in those that it links to, none of them twice by one way around."""
+    within: dict[str, frozenset[tuple[int, int]]] = {}
+    for folder, names, files in os.walk(root, followlinks=True):
+        known = Path(folder).stat()
+        way = within.pop(folder, frozenset()) | {(known.st_dev, known.st_ino)}
+        here = Path(folder)
+        # a link to a folder that we are in would lead around for ever
+        names[:] = [name for name in names if not _leads_back(here / name, way)]
+        within |= {str(here / name): way for name in names}
+        yield from (path for name in files if (path := here / name).is_file())
+
+
+def _leads_back(folder: Path, way: frozenset[tuple[int, int]]) -> bool:
+    try:
+        known = folder.stat()
+    except OSError:
+        return True
+    return (known.st_dev, known.st_ino) in way
 
 
 def _refuse_large(size: int) -> None:

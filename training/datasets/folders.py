@@ -23,7 +23,7 @@ def catalogue(name: str, files: Files) -> tuple[tuple[Item, ...], tuple[str, ...
     items : tuple of Item
         Empty where no folder is named for a class.
     ignored : tuple of str
-        Pictures that lie in no class folder.
+        Pictures that lie in no class folder, and whatever else lies in one.
 
     Raises
     ------
@@ -31,11 +31,10 @@ def catalogue(name: str, files: Files) -> tuple[tuple[Item, ...], tuple[str, ...
         Naming a folder that stands where a class folder stands and is none,
         or two different pictures of one name.
     """
-    # the folder handed in may itself be a split (…/test) or sit in one (…/test/NORMAL)
-    above = [part for part in files.above if part in PUBLISHED_SPLITS or part in LABELS]
+    above = _above(files)
     pictures = [path for path in files.names if _is_picture(path)]
     found: dict[str, list[Item]] = defaultdict(list)
-    strays = []
+    strays: list[str] = []
     for path in pictures:
         if (item := _item(path, above)) is None:
             strays.append(path)
@@ -50,7 +49,19 @@ def catalogue(name: str, files: Files) -> tuple[tuple[Item, ...], tuple[str, ...
             if _read(name, files, other.path) != _read(name, files, first.path):
                 raise DatasetError(f"{name}: {first.path} and {other.path} are different pictures of one name")
         items.append(first)
-    return tuple(items), tuple(strays)
+    besides = [path for path in files.names if not _is_picture(path) and not is_rubbish(path) and _label(path, above)]
+    return tuple(items), tuple(sorted([*strays, *besides]))
+
+
+def _above(files: Files) -> list[str]:
+    """Return what is known from without: what is handed in may be a split (…/test), or a class of one (…/test/NORMAL).
+
+    Where else it lies says nothing: somebody's ``train/plain`` is no split.
+    """
+    *over, own = files.above
+    if own in LABELS:
+        return [*(part for part in over if part in PUBLISHED_SPLITS), own]
+    return [own] if own in PUBLISHED_SPLITS else []
 
 
 def _is_picture(path: str) -> bool:
@@ -60,12 +71,16 @@ def _is_picture(path: str) -> bool:
 def _item(path: str, above: list[str]) -> Item | None:
     pure = PurePosixPath(path)
     folders = [*above, *pure.parts[:-1]]
-    label = next((part for part in reversed(folders) if part in LABELS), None)
-    if label is None:
+    if (label := _label(path, above)) is None:
         return None
     split = next((part for part in reversed(folders) if part in PUBLISHED_SPLITS), None)
     key = "/".join(part for part in (split, label, pure.name) if part)
     return Item(key, path, label, split, patient_of(pure.stem, split), subgroup_of(pure.stem))
+
+
+def _label(path: str, above: list[str]) -> str | None:
+    folders = [*above, *PurePosixPath(path).parts[:-1]]
+    return next((part for part in reversed(folders) if part in LABELS), None)
 
 
 def _refuse_unknown_labels(name: str, strays: Iterable[str], items: Iterable[Item], above: list[str]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from db.datasets import Entry
 from db.vocabulary import ImageClass, PublishedSplit, Use
-from training.datasets.assignment import Assignment, assign
+from training.datasets.assignment import Assignment, Digests, assign
 from training.datasets.dataset import Dataset, Item, Rendered
 from training.datasets.patients import PUBLIC_KEY, patient_digest
 from training.datasets.scan import scan
@@ -80,24 +80,23 @@ def prepare(
         If `keep` fails; what is kept already does no harm.
     """
 
-    def look(_: Item, rendered: Rendered) -> tuple[str, str]:
-        return rendered.file_digest, keep(rendered.master)
+    def look(_: Item, rendered: Rendered) -> Digests:
+        return Digests(rendered.file_digest, keep(rendered.master))
 
-    files: dict[str, str] = {}
-    masters: dict[str, str] = {}
+    digests: dict[str, Digests] = {}
     unreadable = []
     for item, found in scan(dataset, dataset.items, look, advance):
         if isinstance(found, DatasetError):
             unreadable.append(str(found))
         else:
-            files[item.key], masters[item.key] = found
+            digests[item.key] = found
     if unreadable:
         more = f"; and {len(unreadable) - _MOST_NAMED} more" if len(unreadable) > _MOST_NAMED else ""
         raise DatasetError("; ".join(unreadable[:_MOST_NAMED]) + more)
-    assignment = assign(dataset, key, masters)
+    assignment = assign(dataset, key, digests)
     uses = _uses(assignment)
     return Prepared(
-        tuple(_entry(item, files[item.key], masters[item.key], uses[item.key], key) for item in dataset.items),
+        tuple(_entry(item, digests[item.key], uses[item.key], key) for item in dataset.items),
         assignment.dropped,
     )
 
@@ -138,11 +137,11 @@ def _uses(assignment: Assignment) -> dict[str, Use]:
     return uses | {item.key: Use.DROPPED for item in assignment.dropped}
 
 
-def _entry(item: Item, file_sha256: str, master: str, use: Use, key: bytes) -> Entry:
+def _entry(item: Item, digests: Digests, use: Use, key: bytes) -> Entry:
     return Entry(
         key=item.key,
-        file_sha256=file_sha256,
-        master_digest=master,
+        file_sha256=digests.file,
+        master_digest=digests.picture,
         patient_digest=patient_digest(item.patient, key),
         label=ImageClass(item.label),
         subgroup=item.subgroup,

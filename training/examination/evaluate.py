@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -13,27 +11,16 @@ from numpy.typing import NDArray
 
 from bundle.load import LoadedModel
 from bundle.manifest import Interval, Manifest, PredictiveValues, Subgroup
-from training.datasets.assignment import Assignment, assign
-from training.datasets.dataset import Dataset, Item, open_dataset
-from training.datasets.patients import Split, patient_digest
+from training.datasets.dataset import Dataset, Item
+from training.datasets.patients import patient_digest
 from training.datasets.pixels import labels_of, load, patients_of
-from training.errors import DatasetError
 from training.examination.examine import examine
 from training.examination.metrics import CALIBRATION_NAMES, NAMES, Scored
+from training.examination.part import Chosen
 from training.examination.score import probabilities, score
 
 # images whose pixels are held at once, however many there are
 _AT_ONCE: Final = 256
-
-
-class Part(StrEnum):
-    """What of a data set to score."""
-
-    TEST = "test"
-    VALIDATION = "validation"
-    TRAIN = "train"
-    RESERVED = "reserved"
-    ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -89,27 +76,11 @@ class Evaluation:
         }
 
 
-def items_of(assignment: Assignment, part: Part) -> tuple[Item, ...]:
-    """Return the items of a part, sorted by key."""
-    splits = {
-        Part.TEST: (Split.TEST,),
-        Part.VALIDATION: (Split.VALIDATION,),
-        Part.TRAIN: (Split.FIT, Split.WATCH),
-        Part.RESERVED: (Split.RESERVED,),
-        Part.ALL: tuple(Split),
-    }[part]
-    chosen = [item for split in splits for item in assignment.items[split]]
-    if part is Part.ALL:
-        chosen += assignment.dropped
-    return tuple(sorted(chosen, key=lambda item: item.key))
-
-
 def evaluate(
     model: LoadedModel,
     fitted_patients: frozenset[str],
-    location: Path,
-    part: Part,
-    begin: Callable[[int], Callable[[], None]] = lambda _: lambda: None,
+    chosen: Chosen,
+    advance: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Score a part of a data set through the same pixels and runtime as the worker.
 
@@ -117,21 +88,24 @@ def evaluate(
     ----------
     fitted_patients : frozenset of str
         Keyed digests from the bundle's ``patients_fitted.txt``.
-    begin : callable
-        Called with the number of images; returns what to call after each.
+    advance : callable
+        Called after each image.
 
     Raises
     ------
     DatasetError
-        If the part is empty or a picture is unreadable.
+        If a picture is unreadable.
     """
-    with open_dataset(location) as dataset:
-        chosen = items_of(assign(dataset), part)
-        if not chosen:
-            raise DatasetError(f"{dataset.name}: no image in the split {part.value}; --split all scores everything")
-        known = sum(patient_digest(patient) in fitted_patients for patient in {item.patient for item in chosen})
-        advance = begin(len(chosen))
-        return measure(model, dataset, chosen, data=location.name, split=part.value, fitted_on=known, advance=advance)
+    patients = {item.patient for item in chosen.items}
+    return measure(
+        model,
+        chosen.dataset,
+        chosen.items,
+        data=chosen.name,
+        split=chosen.part.value,
+        fitted_on=sum(patient_digest(patient) in fitted_patients for patient in patients),
+        advance=advance,
+    )
 
 
 def measure(

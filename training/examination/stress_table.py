@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from bundle.load import LoadedModel
 from bundle.manifest import Interval, Manifest
-from training.datasets.assignment import assign
-from training.datasets.dataset import LABELS, Item, open_dataset
+from training.datasets.dataset import LABELS, Item
 from training.datasets.patients import patient_digest
 from training.datasets.pixels import Squares, load_squares
 from training.errors import DatasetError
-from training.examination.evaluate import Part, items_of
+from training.examination.part import Chosen, Part
 from training.examination.stress import DISTORTIONS, Stressed, stress
 
 COLUMNS: Final = ("auc", "auc_change", "sensitivity", "specificity")
@@ -71,8 +69,7 @@ class StressTable:
 
 def stress_table(
     models: Sequence[tuple[LoadedModel, frozenset[str]]],
-    location: Path,
-    part: Part,
+    chosen: Chosen,
     begin: Callable[[str, int], Callable[[], None]] = lambda _name, _total: lambda: None,
     resamples: int = 1000,
 ) -> StressTable:
@@ -90,18 +87,17 @@ def stress_table(
     DatasetError
         If the part lacks a class or a picture is unreadable.
     """
-    with open_dataset(location) as dataset:
-        items = items_of(assign(dataset), part)
-        for label in LABELS:
-            if not any(item.label == label for item in items):
-                raise DatasetError(
-                    f"{dataset.name}: no image of class {label} in the split {part.value}; choose another"
-                )
-        squares: dict[int, Squares] = {}
-        for model, _ in models:
-            side = model.spec.triangle_size
-            if side not in squares:
-                squares[side] = load_squares(dataset, items, model.spec, begin("read", len(items)))
+    dataset, items = chosen.dataset, chosen.items
+    for label in LABELS:
+        if not any(item.label == label for item in items):
+            raise DatasetError(
+                f"{dataset.name}: no image of class {label} in the split {chosen.part.value}; choose another"
+            )
+    squares: dict[int, Squares] = {}
+    for model, _ in models:
+        side = model.spec.triangle_size
+        if side not in squares:
+            squares[side] = load_squares(dataset, items, model.spec, begin("read", len(items)))
     found = []
     for model, fitted in models:
         rows = stress(
@@ -115,7 +111,7 @@ def stress_table(
         seen = sum(patient_digest(patient) in fitted for patient in _patients(items))
         found.append(ModelStressed(model.manifest, model.digest, seen, rows))
     counts = {label: sum(item.label == label for item in items) for label in LABELS}
-    return StressTable(location.name, part, counts, len(_patients(items)), tuple(found))
+    return StressTable(chosen.name, chosen.part, counts, len(_patients(items)), tuple(found))
 
 
 def _patients(items: Sequence[Item]) -> set[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imaging.spec import PreprocessSpec
-from training.datasets.assignment import Assignment, assign
+from training.datasets.assignment import Assignment, Digests, assign
 from training.datasets.dataset import LABELS, Dataset, Item, Layout, Rendered
 from training.datasets.scan import scan
 from training.errors import DatasetError
@@ -253,7 +253,8 @@ def _assign(dataset: Dataset, facts: Mapping[Item, Facts], copies: Sequence[Sequ
     """Assign what can be assigned; the rest is among the problems."""
     contradicting = {item for group in copies if len({item.label for item in group}) > 1 for item in group}
     kept = tuple(item for item in facts if item not in contradicting)
-    return assign(replace(dataset, items=kept), digests={item.key: facts[item].master_digest for item in kept})
+    digests = {item.key: Digests(facts[item].file_digest, facts[item].master_digest) for item in kept}
+    return assign(replace(dataset, items=kept), digests=digests)
 
 
 def _uses(assignment: Assignment) -> dict[str, dict[str, int]]:

@@ -84,7 +84,10 @@ def of_images(items: Sequence[Item], copies: Sequence[Sequence[Item]], ignored: 
             said = f"patient {patient} is in the splits {' and '.join(sorted(splits))}; a patient belongs to one"
             yield Problem(ProblemKind.PATIENT_IN_TWO_SPLITS, said, tuple(some[0].path for some in splits.values()))
     if ignored:
-        said = f"{len(ignored)} files are in no class folder or in no line of the table, and left out"
+        said = (
+            f"{len(ignored)} files lie in no class folder, are neither JPEG nor PNG, or are in no line of the table, "
+            "and left out"
+        )
         yield Problem(ProblemKind.IGNORED, said, tuple(ignored))
 
 

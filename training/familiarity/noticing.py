@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,12 +14,10 @@ from bundle.familiarity import Familiarity
 from bundle.load import LoadedModel
 from bundle.manifest import Interval, Noticed
 from imaging.spec import PreprocessSpec
-from training.datasets.assignment import assign
-from training.datasets.dataset import Item, open_dataset
+from training.datasets.dataset import Item
 from training.datasets.pixels import patients_of
-from training.errors import DatasetError
-from training.examination.evaluate import Part, items_of
 from training.examination.metrics import interval_of, patient_weights
+from training.examination.part import Chosen
 from training.familiarity.unlike import REPORTED, Master, Unlike, pictures
 
 # pictures made of each class
@@ -61,8 +58,7 @@ class Measured:
 
 def measure(
     model: LoadedModel,
-    location: Path,
-    part: Part,
+    chosen: Chosen,
     begin: Callable[[str, int], Callable[[], None]] = lambda _name, _total: lambda: None,
     count: int | None = None,
 ) -> Measured:
@@ -80,30 +76,27 @@ def measure(
     BundleRefused
         If the bundle has no such score.
     DatasetError
-        If the part is empty or a picture is unreadable.
+        If a picture is unreadable.
     """
     if model.familiarity is None or model.manifest.familiarity is None:
         raise BundleRefused(f"{model.manifest.title} does not measure how unfamiliar an image is; train it anew")
     count = COUNT if count is None else count
-    with open_dataset(location) as dataset:
-        chosen = items_of(assign(dataset), part)
-        if not chosen:
-            raise DatasetError(f"{dataset.name}: no image in the split {part.value}; --split all takes everything")
-        values, chests = np.empty(len(chosen)), []
-        step = begin("unfamiliarity", len(chosen))
-        lent = set(spaced(chosen, count))
-        for row, item in enumerate(chosen):
-            master = dataset.master(item)
-            values[row] = model.familiarity.unfamiliarity(model.spec.apply(master)[np.newaxis])[0]
-            if item in lent:
-                chests.append(master)
-            step()
+    items = chosen.items
+    values, chests = np.empty(len(items)), []
+    step = begin("unfamiliarity", len(items))
+    lent = set(spaced(items, count))
+    for row, item in enumerate(items):
+        master = chosen.dataset.master(item)
+        values[row] = model.familiarity.unfamiliarity(model.spec.apply(master)[np.newaxis])[0]
+        if item in lent:
+            chests.append(master)
+        step()
     threshold = model.manifest.familiarity.threshold
     step = begin("unlike pictures", count * len(REPORTED))
     return Measured(
         threshold,
-        len(chosen),
-        false_alarms(values, patients_of(chosen), threshold),
+        len(items),
+        false_alarms(values, patients_of(items), threshold),
         notice(model.familiarity, model.spec, threshold, chests, count, advance=step),
     )
 

@@ -8,6 +8,7 @@ import pytest
 from cli.__main__ import run
 from tests.factories.bundles import make_bundle, make_key, starter, write_public
 from tests.factories.collections import picture, published, write_folder, write_zip
+from tests.factories.dicom_objects import gradient, part10, phantom
 from training.examination.stress import DISTORTIONS
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -46,6 +47,34 @@ def test_what_is_wrong_with_a_data_set_is_said(tmp_path: Path, capsys: pytest.Ca
 def test_a_wrong_path_is_said_before_a_model_is_looked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", "--data", str(tmp_path / "none"), "--model", str(tmp_path / "no-model")]) == 2
     assert "no such folder or zip" in capsys.readouterr().err
+
+
+def test_a_share_of_our_own_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_zip(tmp_path / "c.zip", published(20, 30))
+    for command in ("evaluate", "stress"):
+        assert run([command, "--data", str(data), "--model", "starter"]) == 0
+        assert "c.zip has no test/: scored are" in capsys.readouterr().err
+    assert run(["evaluate", "--data", str(data), "--split", "all"]) == 0
+    assert "has no test/" not in capsys.readouterr().err
+
+
+def test_a_sites_own_words_for_a_chest_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, lines = {}, ["file,label,split"]
+    for number in range(4):
+        made = phantom(f"site {number}", picture=gradient(seed=number))
+        made.BodyPartExamined, made.AnatomicRegionSequence = "TORAKS", []
+        files[f"{number}.dcm"] = part10(made)
+        lines.append(f"{number}.dcm,{('NORMAL', 'PNEUMONIA')[number % 2]},test")
+    data = write_folder(tmp_path / "site", {**files, "labels.csv": "\n".join(lines).encode()})
+    for command in ("evaluate", "stress"):
+        arguments = [command, "--data", str(data), "--model", "starter"]
+        monkeypatch.delenv("LUNGWATCH_CHEST_SYNONYMS", raising=False)
+        assert run(arguments) == 2
+        assert "out of scope (BODY_PART)" in capsys.readouterr().err
+        monkeypatch.setenv("LUNGWATCH_CHEST_SYNONYMS", '["CHEST", "TORAKS"]')
+        assert run(arguments) == 0
 
 
 def test_subgroups_are_told_of_tables_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

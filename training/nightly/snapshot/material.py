@@ -11,7 +11,7 @@ from typing import Final
 from core.settings import Settings
 from db.vocabulary import Share, Side
 from imaging.master import MissingMaster, load_master, master_path
-from training.datasets.assignment import Assignment
+from training.datasets.assignment import Assignment, Digests
 from training.datasets.dataset import Dataset, Item, Layout, Rendered
 from training.datasets.patients import Split
 from training.errors import DatasetError
@@ -80,7 +80,7 @@ def material(settings: Settings, manifest: Manifest) -> Material:
     assignment = Assignment(
         items={split: tuple(found) for split, found in by_split.items()},
         dropped=(),
-        digests={item.key: item.path for item in items},
+        digests={item.key: Digests(item.path, item.path) for item in items},
     )
     return Material(dataset, assignment)
 

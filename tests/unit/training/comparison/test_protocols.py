@@ -110,7 +110,9 @@ def test_styles_leaves_one_style_of_normals_out_and_the_frozen_share_out_of_all(
     for fold in found.folds:
         sides = [patients(items, rows) for rows in (fold.fit, fold.tune, fold.scored)]
         assert sum(len(side) for side in sides) == len(set.union(*sides))
-        pictures = [{found.digests[items[row].key] for row in rows} for rows in (fold.fit, fold.tune, fold.scored)]
+        pictures = [
+            {found.digests[items[row].key].picture for row in rows} for rows in (fold.fit, fold.tune, fold.scored)
+        ]
         assert sum(len(side) for side in pictures) == len(set.union(*pictures))
     again, _ = planned(tmp_path, files, Protocol.STYLES)
     assert [list(fold.scored) for fold in again.folds] == [list(fold.scored) for fold in found.folds]
@@ -123,7 +125,7 @@ def test_the_same_bytes_are_never_on_two_sides(tmp_path: Path) -> None:
         files[f"train/NORMAL/NORMAL2-IM-{number:04}-0001.jpeg"] = files[f"train/NORMAL/IM-{number:04}-0001.jpeg"]
     found, items = planned(tmp_path, files, Protocol.PATIENT)
     for fold in found.folds:
-        sides = [{found.digests[items[row].key] for row in rows} for rows in (fold.fit, fold.tune, fold.scored)]
+        sides = [{found.digests[items[row].key].picture for row in rows} for rows in (fold.fit, fold.tune, fold.scored)]
         assert sum(len(side) for side in sides) == len(set.union(*sides))
         # what is scored is never thinned out: a fifth of 60 patients with one normal each
         assert sum(items[row].label == "NORMAL" for row in fold.scored) == 12

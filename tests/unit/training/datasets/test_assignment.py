@@ -9,7 +9,7 @@ from training.datasets.assignment import Assignment, assign
 from training.datasets.dataset import open_dataset
 from training.datasets.patients import Split, split_of
 from training.errors import DatasetError
-from training.examination.evaluate import Part, items_of
+from training.examination.part import Part, choose, items_of
 
 
 def assigned(path: Path, files: dict[str, bytes]) -> Assignment:
@@ -55,6 +55,33 @@ def test_identical_pictures_never_straddle(tmp_path: Path, held_out: Split) -> N
     assert [item.key for item in found.items[held_out]] == [f"train/PNEUMONIA/person{kept}_virus_3.jpeg"]
     assert [item.key for item in found.items[Split.FIT]] == [f"train/PNEUMONIA/person{fitted}_virus_2.jpeg"]
     assert [item.key for item in found.dropped] == [f"train/PNEUMONIA/person{fitted}_virus_1.jpeg"]
+
+
+def test_the_same_pixels_in_another_file_never_straddle(tmp_path: Path) -> None:
+    fitted, kept = first_of(Split.FIT), first_of(Split.TEST)
+    same = picture("PNEUMONIA", 1)
+    # a comment segment behind SOI: other bytes, the same pixels
+    commented = same[:2] + b"\xff\xfe\x00\x07hello" + same[2:]
+    names = {
+        f"train/PNEUMONIA/person{fitted}_virus_1.jpeg": same,
+        f"train/PNEUMONIA/person{kept}_virus_3.jpeg": commented,
+    }
+    found = assigned(tmp_path / "c.zip", names)
+    assert [item.key for item in found.dropped] == [f"train/PNEUMONIA/person{fitted}_virus_1.jpeg"]
+    names[f"train/NORMAL/IM-{kept:04}-0001.jpeg"] = commented
+    with pytest.raises(DatasetError, match="different labels"):
+        assigned(tmp_path / "c.zip", names)
+
+
+def test_a_share_of_our_own_is_told_from_a_published_test(tmp_path: Path) -> None:
+    plain = write_zip(tmp_path / "plain.zip", published(40, 60))
+    with choose(plain, Part.TEST) as chosen:
+        assert chosen.own_share
+        assert 0 < len(chosen.items) < 40
+    with choose(plain, Part.ALL) as chosen:
+        assert (chosen.own_share, len(chosen.items)) == (False, 100)
+    with choose(write_zip(tmp_path / "test.zip", published(2, 3, None), inside=""), Part.TEST) as chosen:
+        assert (chosen.own_share, len(chosen.items)) == (False, 5)
 
 
 def test_identical_pictures_on_one_side_stay(tmp_path: Path) -> None:

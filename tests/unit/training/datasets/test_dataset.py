@@ -36,6 +36,37 @@ def test_only_a_test_split(tmp_path: Path) -> None:
     assert keys(folder / "test" / "NORMAL") == sorted(key for key in files if "NORMAL" in key)
 
 
+def test_a_zip_may_be_a_split(tmp_path: Path) -> None:
+    files = published(2, 3, "test")
+    bare = {name.removeprefix("test/"): content for name, content in files.items()}
+    assert keys(write_zip(tmp_path / "test.zip", bare, inside="")) == sorted(files)
+
+
+@pytest.mark.parametrize("place", ["plain", "train/plain", "test/plain", "NORMAL/plain"])
+def test_where_a_data_set_lies_says_nothing_of_it(tmp_path: Path, place: str) -> None:
+    files = published(2, 2, None)
+    assert keys(write_folder(tmp_path / place, files)) == sorted(files)
+
+
+def test_links_are_followed_and_lead_nowhere_for_ever(tmp_path: Path) -> None:
+    files = published(2, 3, "train")
+    real = write_folder(tmp_path / "disk", files)
+    linked = tmp_path / "chest_xray"
+    (linked / "train").mkdir(parents=True)
+    for label in ("NORMAL", "PNEUMONIA"):
+        (linked / "train" / label).symlink_to(real / "train" / label)
+    (linked / "train" / "up").symlink_to(linked)
+    (linked / "train" / "gone").symlink_to(tmp_path / "nowhere")
+    assert keys(linked) == sorted(files)
+
+
+def test_what_lies_in_a_class_folder_and_is_no_picture_is_counted(tmp_path: Path) -> None:
+    others = {"train/NORMAL/scan.tif": b"x", "train/PNEUMONIA/1.dcm": b"x", "train/NORMAL/.DS_Store": b"x"}
+    others["train/README.txt"] = b"x"
+    with open_dataset(write_folder(tmp_path / "c", {**FILES, **others})) as dataset:
+        assert dataset.ignored == ("train/NORMAL/scan.tif", "train/PNEUMONIA/1.dcm")
+
+
 def test_a_folder_per_class(tmp_path: Path) -> None:
     files = published(2, 2, None)
     location = write_folder(tmp_path / "plain", files)
