@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types imports unit originals bench-listener bench-worker bench-ledger bench-hosts bench-night fuzz soak soak-receiving soak-journey conformance test-files gate-simulation drift-simulation starter lock audit clean
+.PHONY: help setup demo test lint types imports unit originals bench-listener bench-worker bench-networks bench-ledger bench-hosts bench-night fuzz soak soak-receiving soak-journey conformance test-files gate-simulation drift-simulation starter lock audit clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -64,6 +64,9 @@ bench-worker: setup $(PLUGINS)/.installed ## decoding beside pydicom's, whole jo
 
 bench-night: setup ## a fine-tuning night on the public collection beside a worker; half an hour to an hour on a quiet machine
 	$(BIN)/python -m bench.night $(LUNGWATCH_SHARED_DATA)/chest_xray_train_224.zip $(BENCH)
+
+bench-networks: setup ## what our networks cost to serve and to fit, beside the notebook's; two minutes
+	$(BIN)/python -m bench.networks $(BENCH)
 
 bench-ledger: setup ## the ledger with 10 million images in a PostgreSQL of its own; half an hour and 22 GB on a quiet machine
 	$(BIN)/python -m bench.ledger $(BENCH)

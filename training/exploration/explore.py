@@ -133,6 +133,7 @@ class Exploration:
         """Return what ``lungwatch data explore --json`` prints, for `cli.output.print_json`."""
         names = ("name", "layout", "images", "counts", "subgroups", "patients", "uses", "use_patients", "spreads")
         found: dict[str, Any] = {name: getattr(self, name) for name in names}
+        found["grey_levels"] = {label: counted.tolist() for label, counted in self.levels.items()}
         return {**found, "separations": self.separations, "copies": self.copies, "problems": self.problems}
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -122,7 +123,11 @@ def test_the_same_samples_each_time_and_json(tmp_path: Path, capsys: pytest.Capt
     one, other = explored(location), explored(location)
     assert [sample.item for sample in one.samples] == [sample.item for sample in other.samples]
     print_json(one.to_dict())
-    assert '"grouped": 85' in capsys.readouterr().out
+    told = json.loads(capsys.readouterr().out)
+    assert told["patients"]["grouped"] == 85
+    assert {label: sum(counted) for label, counted in told["grey_levels"].items()} == {
+        label: int(counted.sum()) for label, counted in one.levels.items()
+    }
 
 
 def rendered(master: np.ndarray) -> Rendered:
