@@ -178,6 +178,13 @@ class IntendedUse(_Frozen):
     classes: str
     limits: tuple[str, ...]
 
+    @model_validator(mode="after")
+    def _some_age(self) -> Self:
+        if not 0 <= self.age_days[0] < self.age_days[1]:
+            message = "age_days: the first day included must be 0 or more, and come before the first excluded"
+            raise ValueError(message)
+        return self
+
 
 class Data(_Frozen):
     """What the model was fitted, calibrated and scored on.
@@ -283,8 +290,13 @@ def parse(content: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'manifest'}: {problem['msg']}"
-            for problem in error.errors(include_input=False, include_url=False)
-        )
+        wrong = wrong_fields(error, "manifest")
         raise BundleRefused(f"the bundle's manifest does not hold together: {wrong}") from None
+
+
+def wrong_fields(error: ValidationError, whole: str) -> str:
+    """Name the fields that are wrong and say why; `whole` names what is read, where it is no one field."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or whole}: {problem['msg']}"
+        for problem in error.errors(include_input=False, include_url=False)
+    )

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import version as library_version
 from pathlib import Path
@@ -39,11 +39,11 @@ from core.logging import get
 from imaging.spec import PreprocessSpec
 from training.bundling.card import model_card
 from training.bundling.card_figures import draw
+from training.bundling.claims import Claims
 from training.bundling.convert import to_litert
 from training.bundling.head import head_of
 from training.bundling.patterns import make_checks
 from training.datasets.assignment import Assignment, assign
-from training.datasets.collection import ATTRIBUTION, COLLECTION, INTENDED_USE
 from training.datasets.dataset import LABELS, Dataset, Item, open_dataset
 from training.datasets.patients import Split, patient_digest
 from training.datasets.pixels import Examples, Kept, load, load_squares
@@ -143,6 +143,8 @@ class Order:
         Folder for TensorBoard's files.
     parent : Parent, optional
         Whose weights a hardened fit starts from.
+    claims : Claims
+        What is said of the data; `build_from` has it in its `Source`.
     """
 
     recipe: AnyRecipe
@@ -157,6 +159,7 @@ class Order:
     cache: Path | None = None
     board: Path | None = None
     parent: Parent | None = None
+    claims: Claims = field(default_factory=Claims)
 
     @property
     def spec(self) -> PreprocessSpec:
@@ -189,7 +192,8 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
     refuse_to_overwrite(order)
     with open_dataset(order.data) as dataset:
         dataset.require_classes()
-        source = Source(dataset, assign(dataset), COLLECTION, ATTRIBUTION, INTENDED_USE, patient_digest)
+        name, attribution, intended_use = order.claims.of(dataset)
+        source = Source(dataset, assign(dataset), name, attribution, intended_use, patient_digest)
         return build_from(order, source, key, now, watcher)
 
 
