@@ -133,6 +133,7 @@ def train(
     key = private_key(settings)  # before hours are spent
     from training.bundling.build import Order, build  # noqa: PLC0415 - likewise
     from training.bundling.claims import Claims, read_intended_use  # noqa: PLC0415 - likewise
+    from training.errors import NoRoom  # noqa: PLC0415 - likewise
     from training.familiarity.noticing import COUNT  # noqa: PLC0415 - likewise
     from training.fitting.recipe import RECIPES, vary, with_backbone  # noqa: PLC0415 - likewise
 
@@ -153,7 +154,10 @@ def train(
         claims=claims,
     )
     with bars() as shown:
-        manifest, digest = build(order, key, now, shown)
+        try:
+            manifest, digest = build(order, key, now, shown)
+        except NoRoom as error:
+            raise NoRoom(f"{error}: --cache is where decoded images lie, <out>.partial where the rest does") from None
     console().print(f"{manifest.title} written to {out}, digest {digest}", soft_wrap=True)
     notes().print(f"{order.partial} held the work in progress and may be removed", soft_wrap=True)
     for split, figures in manifest.metrics.items():

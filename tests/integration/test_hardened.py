@@ -237,6 +237,6 @@ def test_a_loss_that_is_no_number_ends_the_fit(squares: dict[Split, Squares], tm
     run = Run.start_or_resume(tmp_path / "run", "f")
     wild = replace(RECIPE, learning_rate=float("nan"))
     watch = squares[Split.WATCH].finished(RECIPE.spec)
-    with pytest.raises(FitFailed, match="no finite number in epoch 1"):
+    with pytest.raises(FitFailed, match=r"no finite number in epoch 1\. .* data explore, .* another --seed"):
         fit_hardened(wild, RECIPE.spec, run, "f", squares[Split.FIT], watch)
     assert not Run.start_or_resume(tmp_path / "run", "f").epochs
