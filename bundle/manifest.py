@@ -126,10 +126,18 @@ class UncertaintyBand(_Frozen):
 
 
 class Noticed(_Frozen):
-    """Pictures of a class that is no chest as the model knows it, and how many of them were called unfamiliar."""
+    """Pictures of a class that is no chest as the model knows it, and how many of them were called unfamiliar.
+
+    Attributes
+    ----------
+    sources : int or None
+        How many pictures those of the class are parts of; None where each was drawn, or made of a chest of its own, and
+        in bundles made before it was counted.
+    """
 
     n: int
     unfamiliar: int
+    sources: int | None = None
 
 
 class Unfamiliarity(_Frozen):
