@@ -126,10 +126,18 @@ class UncertaintyBand(_Frozen):
 
 
 class Noticed(_Frozen):
-    """Pictures of a class that is no chest as the model knows it, and how many of them were called unfamiliar."""
+    """Pictures of a class that is no chest as the model knows it, and how many of them were called unfamiliar.
+
+    Attributes
+    ----------
+    sources : int or None
+        How many pictures those of the class are parts of; None where each was drawn, or made of a chest of its own, and
+        in bundles made before it was counted.
+    """
 
     n: int
     unfamiliar: int
+    sources: int | None = None
 
 
 class Unfamiliarity(_Frozen):
@@ -177,6 +185,13 @@ class IntendedUse(_Frozen):
     views: tuple[str, ...]
     classes: str
     limits: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _some_age(self) -> Self:
+        if not 0 <= self.age_days[0] < self.age_days[1]:
+            message = "age_days: the first day included must be 0 or more, and come before the first excluded"
+            raise ValueError(message)
+        return self
 
 
 class Data(_Frozen):
@@ -283,8 +298,13 @@ def parse(content: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'manifest'}: {problem['msg']}"
-            for problem in error.errors(include_input=False, include_url=False)
-        )
+        wrong = wrong_fields(error, "manifest")
         raise BundleRefused(f"the bundle's manifest does not hold together: {wrong}") from None
+
+
+def wrong_fields(error: ValidationError, whole: str) -> str:
+    """Name the fields that are wrong and say why; `whole` names what is read, where it is no one field."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or whole}: {problem['msg']}"
+        for problem in error.errors(include_input=False, include_url=False)
+    )

@@ -9,7 +9,7 @@ def before_tensorflow() -> None:
     """Quieten TensorFlow, and let it compute on CPUs with oneDNN; whoever set it before is obeyed.
 
     TensorFlow uses oneDNN by itself only on processors with AVX-512 VNNI. On those with AVX2 it is
-    faster as well, and asked for everywhere it rounds everywhere alike (docs/decisions/0023).
+    faster as well, and asked for everywhere it rounds everywhere alike (docs/decisions/0023-onednn.md).
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")

@@ -75,7 +75,12 @@ def _bars() -> Iterator[_Bars]:
 
 
 def compare(
-    dataset: Annotated[Path | None, typer.Argument(help="Folder or zip of the published layout.")] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder or zip: the published layout, a folder per class, or DICOM files with a CSV of labels."
+        ),
+    ] = None,
     *,
     data: Annotated[Path | None, typer.Option(help="The same, as train and evaluate take it.")] = None,
     protocol: Annotated[

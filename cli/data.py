@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli.output import console, notes, print_json, printable, say, shown, table
-from core.errors import ExitCode, TransientFailure
+from core.errors import ExitCode, Misconfigured, TransientFailure
 from core.settings import Settings
 from core.settings import load as load_settings
 
@@ -66,7 +66,14 @@ def explore_data(
     Exit codes: 0 it can be trained on; 1 something must be put right before; 2 wrong command line, settings or data.
     """
     settings = load_settings()
+    if out is None and not as_json:
+        out = Path(f"{dataset.absolute().name.removesuffix('.zip')}.html")
+    # where a link leads, which stays one
+    target = None if out is None else out.resolve()
+    if target is not None and target.exists() and not target.is_file():
+        raise Misconfigured(f"{out} is no file that a page could replace; name another one with --out")
     from cli import model_choice  # noqa: PLC0415 - --help must answer at once
+    from core.files import write_durably  # noqa: PLC0415 - likewise
     from imaging.spec import PreprocessSpec  # noqa: PLC0415 - likewise
     from training.datasets.dataset import open_dataset  # noqa: PLC0415 - likewise
     from training.datasets.decoding import site_rules  # noqa: PLC0415 - likewise
@@ -77,10 +84,8 @@ def explore_data(
         manifest = model_choice.find(settings, model or model_choice.champion_or_starter(settings)).manifest
         with _bar("look at images", len(opened.items)) as advance:
             found = explore(opened, PreprocessSpec.from_dict(manifest.preprocess), samples, advance)
-    if out is None and not as_json:
-        out = Path(f"{dataset.absolute().name.removesuffix('.zip')}.html")
-    if out is not None:
-        out.write_text(page(found, manifest.title), encoding="utf-8")
+    if target is not None:
+        write_durably(target, page(found, manifest.title).encode())
         say(notes(), f"{out} has charts and samples")
     if as_json:
         print_json(found.to_dict())

@@ -213,8 +213,8 @@ def _show_unfamiliar(title: str, found: Measured) -> None:
         f"{title} calls {interval(found.false_alarms)} of these {found.n} images unfamiliar, and of pictures of other "
         "things:"
     )
-    rows = [(name, one.n, one.unfamiliar / one.n) for name, one in found.noticed.items()]
-    console().print(table(("pictures", "n", "unfamiliar"), rows, "unfamiliar"))
+    rows = [(name, one.n, one.sources, one.unfamiliar / one.n) for name, one in found.noticed.items()]
+    console().print(table(("pictures", "n", "parts of", "unfamiliar"), rows, "unfamiliar"))
 
 
 def _show_spread(evaluations: list[Evaluation], found: dict[str, Spread | None]) -> None:

@@ -66,13 +66,35 @@ def bars() -> Iterator[_Bars]:
         yield _Bars(progress)
 
 
+def _words(value: str | None) -> str | None:
+    if value is not None and not (value.strip() and value.isprintable()):
+        raise typer.BadParameter("printable characters on one line, and some")
+    return value
+
+
 def train(
     model: Annotated[Model, typer.Argument(help="Which network.")],
     *,
-    data: Annotated[Path, typer.Option(help="Folder or zip of the published layout, or a folder per class.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder or zip: the published layout, a folder per class, or DICOM files with a CSV of labels."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder the bundle is written to; must not exist.")],
     name: Annotated[str | None, typer.Option(help="The bundle's name; else the network's.")] = None,
     version: Annotated[str | None, typer.Option(help="The bundle's version; else the time.")] = None,
+    origin: Annotated[
+        str | None,
+        typer.Option(help="What the data are. Needed unless they are the public collection.", callback=_words),
+    ] = None,
+    attribution: Annotated[
+        str | None, typer.Option(help="Licence and source of the data; likewise.", callback=_words)
+    ] = None,
+    intended_use: Annotated[
+        Path | None,
+        typer.Option(help="JSON: for whom the model is, with the ages that workers hold it to; likewise."),
+    ] = None,
     sensitivity: Annotated[
         float, typer.Option(help="Lower bound of sensitivity by patient the threshold must reach.", min=0.5, max=0.999)
     ] = 0.97,
@@ -110,11 +132,14 @@ def train(
 
     key = private_key(settings)  # before hours are spent
     from training.bundling.build import Order, build  # noqa: PLC0415 - likewise
+    from training.bundling.claims import Claims, read_intended_use  # noqa: PLC0415 - likewise
     from training.datasets.decoding import site_rules  # noqa: PLC0415 - likewise
+    from training.errors import NoRoom  # noqa: PLC0415 - likewise
     from training.familiarity.noticing import COUNT  # noqa: PLC0415 - likewise
     from training.fitting.recipe import RECIPES, vary, with_backbone  # noqa: PLC0415 - likewise
 
     now = SystemClock().now()
+    claims = Claims(origin, attribution, None if intended_use is None else read_intended_use(intended_use))
     order = Order(
         with_backbone(vary(RECIPES[model.value], seed, epochs), backbone_weights, as_notebook=as_notebook),
         data,
@@ -128,9 +153,13 @@ def train(
         cache and cache.absolute(),
         tensorboard and tensorboard.absolute(),
         rules=site_rules(settings),
+        claims=claims,
     )
     with bars() as shown:
-        manifest, digest = build(order, key, now, shown)
+        try:
+            manifest, digest = build(order, key, now, shown)
+        except NoRoom as error:
+            raise NoRoom(f"{error}: --cache is where decoded images lie, <out>.partial where the rest does") from None
     console().print(f"{manifest.title} written to {out}, digest {digest}", soft_wrap=True)
     notes().print(f"{order.partial} held the work in progress and may be removed", soft_wrap=True)
     for split, figures in manifest.metrics.items():

@@ -42,9 +42,19 @@ def write_durably(path: Path, content: bytes, mode: int = 0o640, owner: tuple[in
     Raises
     ------
     OSError
-        If any of it fails; an older file is then as it was.
+        If any of it fails, naming the file; an older one is then as it was.
     """
     make_directories(path.parent)
+    try:
+        _replace(path, content, mode, owner)
+    except OSError as error:
+        # a full disk names none, and the temporary is none that anybody asked for
+        error.filename, error.filename2 = str(path), None
+        raise
+    sync_directory(path.parent)
+
+
+def _replace(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None) -> None:
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -60,7 +70,6 @@ def write_durably(path: Path, content: bytes, mode: int = 0o640, owner: tuple[in
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
 
 
 def move_durably(source: Path, destination: Path) -> None:

@@ -23,7 +23,9 @@ from tests.factories.bundles import make_key, write_public
 from tests.factories.collections import picture, published, write_zip
 from tests.factories.networks import tiny
 from training.bundling.build import Order, build
+from training.bundling.claims import Claims
 from training.datasets.assignment import assign
+from training.datasets.collection import INTENDED_USE
 from training.datasets.dataset import open_dataset
 from training.datasets.patients import Split
 from training.datasets.pixels import Squares, load_squares
@@ -152,8 +154,10 @@ def test_a_bundle_with_features_shows_where_its_scores_come_from(
     monkeypatch.setenv("LUNGWATCH_RUNTIME", "litert")
     monkeypatch.setattr("training.familiarity.noticing.REPORTED", REPORTED[4:6])
     monkeypatch.setattr("training.bundling.build.REPORTED", REPORTED[4:6])
-    made = replace(order(tmp_path, data), unlike=2)
+    use = INTENDED_USE.model_copy(update={"population": "The children of one ward."})
+    made = replace(order(tmp_path, data), unlike=2, claims=Claims("our ward", "ours alone", use))
     manifest, _ = build(made, KEY, NOW, Watcher())
+    assert (manifest.data.name, manifest.attribution, manifest.intended_use) == ("our ward", "ours alone", use)
     assert manifest.familiarity is not None
     assert {name: found.n for name, found in manifest.familiarity.noticed.items()} == {"inverted": 2, "rotated 90": 2}
     assert "| inverted | 2 |" in (made.out / "MODEL_CARD.md").read_text()
@@ -233,6 +237,6 @@ def test_a_loss_that_is_no_number_ends_the_fit(squares: dict[Split, Squares], tm
     run = Run.start_or_resume(tmp_path / "run", "f")
     wild = replace(RECIPE, learning_rate=float("nan"))
     watch = squares[Split.WATCH].finished(RECIPE.spec)
-    with pytest.raises(FitFailed, match="no finite number in epoch 1"):
+    with pytest.raises(FitFailed, match=r"no finite number in epoch 1\. .* data explore, .* another --seed"):
         fit_hardened(wild, RECIPE.spec, run, "f", squares[Split.FIT], watch)
     assert not Run.start_or_resume(tmp_path / "run", "f").epochs

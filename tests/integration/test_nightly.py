@@ -23,7 +23,7 @@ from db.models.learning import Evaluation, NightlyRun
 from db.registry import champion
 from db.vocabulary import ExaminedOn, NightKind, NightState, Use
 from imaging.master import master_path
-from tests.integration.night_kit import FIRST, LENIENT, NightClock, NightSite, begun, copied, freeze, prepare
+from tests.integration.night_kit import FIRST, LENIENT, USE, NightClock, NightSite, begun, copied, freeze, prepare
 from training.fitting.run import recorded
 from training.nightly import run as nights
 from training.nightly.drift.result import Drift, Level
@@ -95,6 +95,7 @@ def test_better_data_lead_to_a_promotion_and_everything_is_on_record(make_site: 
         model = champion(session)
     assert model is not None
     assert model.model.manifest["parent"] is not None
+    assert model.model.manifest["intended_use"]["age_days"] == list(USE.age_days)
     assert [one[0] for one in found] == [ExaminedOn.TEST] * 2
     answers = np.load(folder_of(site) / "answers-test.npz")
     assert len(answers["labels"]) == len(answers["challenger_scores"]) == len(answers["champion_scores"])

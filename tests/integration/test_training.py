@@ -15,8 +15,9 @@ from bundle.errors import BundleRefused
 from bundle.load import load
 from bundle.manifest import FITTED_PATIENTS, MODEL_CARD, parse
 from bundle.store import verify
+from cli.__main__ import run as run_command
 from core.settings import RuntimeChoice
-from tests.factories.bundles import make_key
+from tests.factories.bundles import make_key, write_private
 from tests.factories.collections import picture, published, write_folder, write_zip
 from training.bundling.build import Order, build
 from training.bundling.card_figures import FIGURES
@@ -215,6 +216,20 @@ def test_a_picture_in_two_splits_counts_where_it_is_held_out(tmp_path: Path) -> 
 
 def test_a_loss_that_is_no_number_stops_the_fit(built: tuple[Path, Path, str], tmp_path: Path) -> None:
     wild = replace(RECIPE, learning_rate=1e30, augmented=False)
-    with pytest.raises(FitFailed, match="no finite number"):
+    with pytest.raises(FitFailed, match=r"no finite number .* data explore, .* another --seed"):
         build(replace(order(tmp_path, built[1]), recipe=wild), KEY, NOW, Watcher())
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_full_disk_is_told_with_the_options_that_there_are(
+    built: tuple[Path, Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = write_private(KEY, tmp_path / "key.pem")
+    key.chmod(0o600)
+    monkeypatch.setenv("LUNGWATCH_SIGNING_KEY_FILE", str(key))
+    monkeypatch.setattr("training.datasets.cache._SPARE", 1 << 60)
+    words = ["--data", str(built[1]), "--out", str(tmp_path / "out"), "--sensitivity", "0.6"]
+    assert run_command(["train", "base", *words]) == 2
+    said = capsys.readouterr().err
+    assert "keep it on another disk: --cache is where decoded images lie" in said
+    assert not (tmp_path / "out").exists()

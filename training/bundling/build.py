@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import version as library_version
 from pathlib import Path
@@ -40,11 +40,11 @@ from imaging.instance import ReadingRules
 from imaging.spec import PreprocessSpec
 from training.bundling.card import model_card
 from training.bundling.card_figures import draw
+from training.bundling.claims import Claims
 from training.bundling.convert import to_litert
 from training.bundling.head import head_of
 from training.bundling.patterns import make_checks
 from training.datasets.assignment import Assignment, assign
-from training.datasets.collection import ATTRIBUTION, COLLECTION, INTENDED_USE
 from training.datasets.dataset import LABELS, Dataset, Item, open_dataset
 from training.datasets.patients import Split, patient_digest
 from training.datasets.pixels import Examples, Kept, load, load_squares
@@ -146,6 +146,8 @@ class Order:
         Whose weights a hardened fit starts from.
     rules : ReadingRules, optional
         What DICOM files are held against, see `training.datasets.dataset.open_dataset`.
+    claims : Claims
+        What is said of the data; `build_from` has it in its `Source`.
     """
 
     recipe: AnyRecipe
@@ -161,6 +163,7 @@ class Order:
     board: Path | None = None
     parent: Parent | None = None
     rules: ReadingRules | None = None
+    claims: Claims = field(default_factory=Claims)
 
     @property
     def spec(self) -> PreprocessSpec:
@@ -193,8 +196,9 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
     refuse_to_overwrite(order)
     with open_dataset(order.data, order.rules) as dataset:
         dataset.require_classes()
+        name, attribution, intended_use = order.claims.of(dataset)
         assignment = assign(dataset, advance=watcher.stage("look for copies", len(dataset.items)))
-        source = Source(dataset, assignment, COLLECTION, ATTRIBUTION, INTENDED_USE, patient_digest)
+        source = Source(dataset, assignment, name, attribution, intended_use, patient_digest)
         return build_from(order, source, key, now, watcher)
 
 

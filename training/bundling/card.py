@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from bundle.manifest import Manifest
+from bundle.manifest import Manifest, Noticed
 from training.bundling.card_figures import FIGURES
 from training.examination.words import cell
 
@@ -283,9 +283,16 @@ def _unfamiliarity(manifest: Manifest) -> list[str]:
         "",
         *_table(
             ("pictures", "n", "called unfamiliar"),
-            [(name, one.n, f"{one.unfamiliar / one.n:.3f}") for name, one in found.noticed.items()],
+            [(_with_sources(name, one), one.n, f"{one.unfamiliar / one.n:.3f}") for name, one in found.noticed.items()],
         ),
         "",
         f"Not reliably noticed (under {_NOTICED:.0%}): {', '.join(missed) or 'none of these'}.",
         "",
     ]
+
+
+def _with_sources(name: str, noticed: Noticed) -> str:
+    """Name a class with how many pictures it is parts of: of one or two, a figure says little."""
+    if noticed.sources is None:
+        return name
+    return f"{name} (parts of {noticed.sources} picture{'' if noticed.sources == 1 else 's'})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.files import write_durably
+from training.comparison.contenders import contender
 from training.comparison.judging import judge
 from training.comparison.report import Comparison, json_text, markdown, page
 from training.comparison.runner import Order, Watcher, fit_all
@@ -22,6 +23,9 @@ def compare(order: Order, watcher: Watcher, required_sensitivity: float, resampl
         Saying what to do.
     """
     require_matplotlib()
+    for one in order.models:
+        # refused before anything is read or begun
+        contender(one, order.epochs, order.backbone_weights, as_notebook=order.as_notebook)
     fits = fit_all(order, watcher)
     step = watcher.stage("judge", 2 * len(fits.contenders))
     judgements = tuple(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from imaging.spec import PreprocessSpec
 from training.errors import FitFailed
-from training.fitting.recipe import RECIPES, HardenedRecipe
+from training.fitting.recipe import RECIPES, HardenedRecipe, with_backbone
 
 EPOCHS: Final = 20
 # Keras' own defaults, which the notebook did not change as far as is known
@@ -87,6 +87,11 @@ def contender(
         None: the notebook's 20, or the champion's own.
     as_notebook : bool
         Give backbones [0, 1] and not what they were trained with.
+
+    Raises
+    ------
+    FitFailed
+        If the champion is to be as in the notebook, or to have fewer epochs than sizes of image.
     """
     ending = "_as_notebook" if as_notebook else ""
     count = epochs or EPOCHS
@@ -100,7 +105,7 @@ def contender(
         case Name.VGG16 | Name.MOBILENETV2:
             return Contender(name, f"seed_{name}{ending}", count, backbone_weights=backbone_weights)
         case Name.CHAMPION:
-            recipe = RECIPES["champion"]
+            recipe = with_backbone(RECIPES["champion"], as_notebook=as_notebook)
             if not isinstance(recipe, HardenedRecipe):
                 raise FitFailed("the champion's recipe is none that can be compared")
             if epochs is not None:

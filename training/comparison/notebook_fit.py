@@ -19,7 +19,7 @@ from training.comparison.record import Point, Record
 from training.comparison.shaking import shake
 from training.datasets.dataset import LABELS
 from training.datasets.pixels import Examples
-from training.errors import FitFailed
+from training.errors import no_finite_loss
 from training.fitting.keras_hooks import EachEpoch
 from training.fitting.stopwatch import Stopwatch
 from training.fitting.weights import save_weights
@@ -126,7 +126,7 @@ def fit_as_notebook(
             took.processor_seconds,
         )
         if not (math.isfinite(point.loss) and math.isfinite(point.scored_loss)):
-            raise FitFailed(f"{contender.name}: the loss is no finite number after epoch {number}")
+            raise no_finite_loss(f"after epoch {number} of {contender.name}")
         save_weights(model, state.weights(number))
         state = state.after(point, peak_memory())
         report(point)

@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from core.files import make_directories, sync_directory, write_durably
-from training.errors import FitFailed
+from training.errors import FitFailed, NoRoom
 
 _ROWS: Final = 256
 # left free beside the array: for the epochs' weights and the bundle
 _SPARE: Final = 256 << 20
-_GB: Final = 1e9
+_UNITS: Final = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 # what the number of blocks of a file is counted in, whatever the file system's own
 _BLOCK: Final = 512
 
@@ -74,8 +74,10 @@ def cached(  # noqa: PLR0917 - where, what, how
 
     Raises
     ------
+    NoRoom
+        If the disk has no room for it, said before anything is made.
     FitFailed
-        If the disk has no room for it, said before anything is made, or refuses.
+        If the disk refuses.
     """
     done, partial, sums = (folder / f"{digest}{ending}" for ending in (".npy", ".partial", ".sums"))
     layout = _Layout(shape, np.dtype(dtype), rows)
@@ -173,10 +175,18 @@ def _opened(path: Path, layout: _Layout, *, anew: bool) -> BinaryIO:
 def _refuse_full(folder: Path, images: int, size: int, taken: int) -> None:
     free = shutil.disk_usage(folder).free
     if size - taken + _SPARE > free:
-        raise FitFailed(
-            f"{folder}: {images} images take {size / _GB:.1f} GB there; {free / _GB:.1f} GB are free, and "
-            f"{_SPARE / _GB:.1f} GB must stay so. Make room, or name a folder on another disk with --cache"
+        raise NoRoom(
+            f"{folder}: {images} images take {_readable(size)} there; {_readable(free)} are free, and "
+            f"{_readable(_SPARE)} must stay so. Make room, or keep it on another disk"
         )
+
+
+def _readable(size: int) -> str:
+    """Return a number of bytes as people read it."""
+    for unit, scale in _UNITS:
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size} bytes"
 
 
 def _sums(path: Path) -> list[int]:

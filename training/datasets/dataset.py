@@ -88,7 +88,9 @@ class Dataset:
                 rows, columns, master = self._decode(item.path)
         except RejectedInput as error:
             what = "picture" if self._decode is None else "image"
-            raise DatasetError(f"{self.name}: {item.path} is no readable {what}: {error.detail}") from error
+            raise DatasetError(
+                f"{self.name}: {item.path} is no readable {what}: {error.detail}; replace or remove it"
+            ) from error
         except UNREADABLE as error:
             raise DatasetError(f"{self.name}: {item.path} cannot be read ({type(error).__name__})") from error
         return Rendered(hashlib.sha256(content).hexdigest(), len(content), rows, columns, master)

@@ -13,8 +13,9 @@ import re
 from enum import StrEnum
 from typing import Final
 
-# Fixed in code for the public collection, so that every installation holds out the same children.
-# A site's own data take a key of their own: there the hash also has to hide the identifier.
+# Fixed in code for the public collection, so that every installation holds out the same children, and for every data
+# set that is given as files, so that training, importing and evaluating know each other's patients. It hides nothing:
+# labels from verdicts, whose patients are a site's, take the site's own key (`training.labels.derive.patient_key`).
 PUBLIC_KEY: Final = b"lungwatch: public paediatric collection, split 1"
 
 TEST_SHARE: Final = 0.15

@@ -137,12 +137,13 @@ def notice(  # noqa: PLR0917 - a score is familiarity, spec and threshold
     """
     noticed = {}
     for kind in REPORTED if kinds is None else kinds:
-        if not kind.there():
+        sources = None if kind.sources is None else kind.sources()
+        if sources == 0:
             continue
         called = 0
         for master in pictures(kind, chests, count):
             value = float(familiarity.unfamiliarity(spec.apply(master)[np.newaxis])[0])
             called += not value < threshold
             advance()
-        noticed[kind.name] = Noticed(n=count, unfamiliar=called)
+        noticed[kind.name] = Noticed(n=count, unfamiliar=called, sources=sources)
     return noticed

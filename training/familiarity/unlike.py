@@ -42,14 +42,14 @@ class Unlike:
         From a chest's master and the only source of chance to another master. Generators leave the chest alone.
     reported : bool
         Whether its figure is reported; the others are what choices are made with.
-    there : callable
-        Whether what they are made of is installed.
+    sources : callable or None
+        How many pictures of a library they are parts of, none where it is not installed; None where they are made.
     """
 
     name: str
     make: Callable[[Master, np.random.Generator], Master]
     reported: bool = True
-    there: Callable[[], bool] = lambda: True
+    sources: Callable[[], int] | None = None
 
 
 def pictures(kind: Unlike, chests: list[Master], count: int, seed: int = 0) -> Iterator[Master]:
@@ -266,6 +266,6 @@ REPORTED: Final = (
     Unlike("rotated 45", _of_chest(_turned(45))),
     Unlike("cropped to a quarter", _of_chest(_quarter)),
     Unlike("noise", _noise),
-    Unlike("photographs", _packaged(photographs), there=lambda: bool(photographs())),
-    Unlike("CT, MR and ultrasound", _packaged(scans), there=lambda: bool(scans())),
+    Unlike("photographs", _packaged(photographs), sources=lambda: len(photographs())),
+    Unlike("CT, MR and ultrasound", _packaged(scans), sources=lambda: len(scans())),
 )

@@ -14,7 +14,7 @@ from bundle.tensorflow_settings import before_tensorflow
 from core.logging import get
 from training.datasets.dataset import LABELS
 from training.datasets.pixels import Examples
-from training.errors import FitFailed
+from training.errors import FitFailed, no_finite_loss
 from training.fitting.computing import PLAIN, Computing
 from training.fitting.plain_batches import PlainBatches, Weighted, columns, shared
 from training.fitting.recipe import Recipe
@@ -100,7 +100,7 @@ def fit(
 
     def each_batch(epoch: int, batch: int, logs: dict[str, float]) -> None:
         if not math.isfinite(logs["loss"]):
-            raise FitFailed(f"the loss is no finite number in epoch {epoch}; lower the learning rate")
+            raise no_finite_loss(f"in epoch {epoch}")
         advance(epoch, batch)
 
     def each_epoch(number: int, logs: dict[str, float], stopwatch: Stopwatch) -> bool:
@@ -116,7 +116,7 @@ def fit(
             took.processor_seconds,
         )
         if not (math.isfinite(epoch.loss) and math.isfinite(epoch.watch_loss)):
-            raise FitFailed(f"the loss is no finite number after epoch {number}; lower the learning rate")
+            raise no_finite_loss(f"after epoch {number}")
         state.keep(number, model)
         state = state.after(epoch, fingerprint)
         report(epoch)

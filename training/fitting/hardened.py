@@ -21,7 +21,7 @@ from core.logging import get
 from imaging.spec import PreprocessSpec
 from training.datasets.pixels import Examples, Squares
 from training.datasets.styles import frames, sampling, styles
-from training.errors import FitFailed
+from training.errors import no_finite_loss
 from training.fitting.averaging import Average, measure_statistics
 from training.fitting.computing import PLAIN, Computing
 from training.fitting.fit import class_weights
@@ -109,7 +109,7 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
 
     def each_batch(epoch: int, batch: int, logs: dict[str, float]) -> None:
         if not math.isfinite(logs["loss"]):
-            raise FitFailed(f"the loss is no finite number in epoch {epoch}; lower the learning rate")
+            raise no_finite_loss(f"in epoch {epoch}")
         average.step(served.trainable_variables)
         advance(epoch, batch)
 
@@ -121,7 +121,7 @@ def fit_hardened(  # noqa: PLR0917 - as `fit`, and the preprocessing
         took, rate = stopwatch.read(), rate_of(model.optimizer)
         epoch = Epoch(number, logs["loss"], loss, accuracy, took.seconds, rate, took.processor_seconds)
         if not (math.isfinite(epoch.loss) and math.isfinite(epoch.watch_loss)):
-            raise FitFailed(f"the loss is no finite number after epoch {number}; lower the learning rate")
+            raise no_finite_loss(f"after epoch {number}")
         state.keep(number, model, average)
         state = state.after(epoch, fingerprint)
         report(epoch)

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from bundle.errors import BundleRefused
 from bundle.load import locate
-from bundle.manifest import WEIGHTS
+from bundle.manifest import WEIGHTS, IntendedUse
 from bundle.signing import trusted_keys
 from bundle.store import verify
 from core import failpoints
@@ -27,7 +27,6 @@ from db.models.dataset import DataSet
 from db.models.model import ModelVersion
 from db.vocabulary import LabelOrigin, NightKind
 from training.bundling.build import Order, Parent, Source, build_from
-from training.datasets.collection import INTENDED_USE
 from training.fitting.recipe import HardenedRecipe
 from training.fitting.run import PROGRESS
 from training.nightly.keeping import Keeper
@@ -37,19 +36,13 @@ from training.nightly.snapshot.material import material
 from training.nightly.tonight import Tonight
 
 NAME: Final = "nightly"
-# what it is for and what it cannot do does not change by learning; on whom it was judged does
-_USE: Final = INTENDED_USE.model_copy(
-    update={
-        "population": (
-            "Patients of the site that trained it and of the data sets imported there, within the ages and views "
-            "below; see data."
-        ),
-        "limits": (
-            *INTENDED_USE.limits[:1],
-            "Trained and judged at one site: expect other figures elsewhere.",
-            *INTENDED_USE.limits[3:],
-        ),
-    }
+_POPULATION: Final = (
+    "Patients of the site that trained it and of the data sets imported there, within the ages and views below; see "
+    "data."
+)
+_AT_ONE_SITE: Final = (
+    "Trained and judged at one site: expect other figures elsewhere. What is said here of other data was said of the "
+    "model that was champion when it was trained."
 )
 
 
@@ -108,7 +101,7 @@ def train(tonight: Tonight, keeper: Keeper, fit: Fit) -> int:
             found.assignment,
             f"snapshot {fit.manifest.digest[:12]}",
             _attribution(tonight, fit),
-            _USE,
+            inherited_use(fit.champion),
             # patients go by their digests already
             str,
         )
@@ -138,6 +131,16 @@ def _attribution(tonight: Tonight, fit: Fit) -> str:
             f"Fine-tuned from {fit.champion.name} {fit.champion.version}: {fit.champion.manifest['attribution']}"
         )
     return " ".join(words)
+
+
+def inherited_use(champion: ModelVersion) -> IntendedUse:
+    """Return the champion's, of this site's patients: what it is for and cannot do does not change by learning.
+
+    The site's studies came through the champion's ages and views, so they are no others.
+    """
+    use = IntendedUse.model_validate(champion.manifest["intended_use"])
+    limits = (*(limit for limit in use.limits if limit != _AT_ONE_SITE), _AT_ONE_SITE)
+    return use.model_copy(update={"population": _POPULATION, "limits": limits})
 
 
 def put_away(bundles: Path, work: str, folder: Path) -> None:

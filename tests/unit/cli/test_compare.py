@@ -25,6 +25,7 @@ def test_what_is_wrong_is_said_before_anything_is_fitted(tmp_path: Path, capsys:
         ([str(tmp_path / "no.zip"), "--protocol", "seed"], "no such folder or zip"),
         (["--data", few, "--protocol", "patient"], "too few patients"),
         ([data, "--protocol", "nested"], "nested"),
+        ([data, "--protocol", "seed", "--models", "vgg16,champion", "--as-notebook"], "leave --as-notebook out"),
     ):
         assert run(["compare", *arguments]) == 2
         assert message in capsys.readouterr().err

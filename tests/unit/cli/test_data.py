@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from imaging.eight_bit import master_from_picture
 from imaging.master import load_master
 from tests.factories.collections import picture, published, write_folder, write_zip
 from tests.factories.dicom_objects import gradient, part10, phantom
+from tests.limits import writing_at_most
 from tests.unit.cli.conftest import Lungwatch
 from training.datasets.patients import patient_digest
 
@@ -170,3 +172,21 @@ def test_exploring_writes_a_page_and_json(
     assert (tmp_path / "page.html").exists()
     assert not (tmp_path / "none").exists()
     assert run(["data", "explore", str(tmp_path / "no.zip")]) == 2
+    # on a full disk the older page stays, and no part of another beside it
+    names = {path.name for path in tmp_path.iterdir()}
+    (tmp_path / "page.html").write_text("the older one")
+    with writing_at_most(1000):
+        assert run(["data", "explore", str(location), "--out", str(tmp_path / "page.html")]) == 3
+    assert f"{tmp_path / 'page.html'}: File too large" in capsys.readouterr().err
+    assert (tmp_path / "page.html").read_text() == "the older one"
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_page_replaces_no_device_and_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LUNGWATCH_DATA_DIR", str(tmp_path / "none"))
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", ""):
+        assert run(["data", "explore", str(tmp_path / "no.zip"), "--out", str(tmp_path / name)]) == 2
+        assert "is no file" in capsys.readouterr().err

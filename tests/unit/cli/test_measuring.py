@@ -9,6 +9,7 @@ from cli.__main__ import run
 from tests.factories.bundles import make_bundle, make_key, starter, write_public
 from tests.factories.collections import picture, published, write_folder, write_zip
 from tests.factories.dicom_objects import gradient, part10, phantom
+from tests.limits import writing_at_most
 from training.examination.stress import DISTORTIONS
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -155,6 +156,11 @@ def test_stress_puts_models_side_by_side(
     assert rows[1].count("|") == 12
     assert run(["stress", "--data", str(data), "--model", "starter"]) == 0
     assert "frame of the other class" in capsys.readouterr().out
+    before = (out / "stress.md").read_text()
+    with writing_at_most(100):
+        assert run(["stress", "--data", str(data), "--model", "starter", "--out", str(out)]) == 3
+    assert f"{out / 'stress.md'}: File too large" in capsys.readouterr().err
+    assert (out / "stress.md").read_text() == before
 
 
 def test_stress_wants_both_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

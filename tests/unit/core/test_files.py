@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.files import make_directories, move_durably, write_durably
+from tests.limits import writing_at_most
 
 
 def test_a_written_file_is_whole_and_leaves_no_temporary(tmp_path: Path) -> None:
@@ -30,8 +31,19 @@ def test_with_an_owner_the_mode_is_taken_literally(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_content_and_no_temporary(tmp_path: Path) -> None:
     target = tmp_path / "taken"
     target.mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError, match="directory") as refused:
         write_durably(target, b"x")
+    assert (refused.value.filename, refused.value.filename2) == (str(target), None)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_disk_that_is_full_is_told_with_the_file(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    write_durably(target, b"first")
+    with writing_at_most(8), pytest.raises(OSError, match="File too large") as refused:
+        write_durably(target, b"x" * 9)
+    assert refused.value.filename == str(target)
+    assert target.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [target]
 
 

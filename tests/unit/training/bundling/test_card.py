@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bundle.manifest import Manifest
+from bundle.manifest import Manifest, Noticed
 from tests.factories.bundles import starter
 from training.bundling.card import model_card
 from training.bundling.card_figures import FIGURES, draw
@@ -53,6 +53,21 @@ def test_every_figure_is_the_manifests(manifest: Manifest) -> None:
     assert f"{called} of 100 normals were SUSPECTED" in card
     for name in FIGURES:
         assert f"]({name})" in card
+
+
+def test_how_few_pictures_a_class_is_parts_of_is_told() -> None:
+    shipped = starter().manifest
+    assert shipped.familiarity is not None
+    noticed = {
+        "photographs": Noticed(n=60, unfamiliar=60, sources=1),
+        "scans": Noticed(n=60, unfamiliar=60, sources=11),
+        "noise": Noticed(n=60, unfamiliar=60),
+    }
+    found = shipped.familiarity.model_copy(update={"noticed": noticed})
+    card = model_card(shipped.model_copy(update={"familiarity": found}))
+    assert "| photographs (parts of 1 picture) | 60 |" in card
+    assert "| scans (parts of 11 pictures) | 60 |" in card
+    assert "| noise | 60 |" in card
 
 
 def test_a_bundle_of_before_has_a_card_all_the_same() -> None:

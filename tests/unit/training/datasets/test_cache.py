@@ -8,7 +8,7 @@ import pytest
 
 from tests.limits import writing_at_most
 from training.datasets.cache import cached, digest_of
-from training.errors import FitFailed
+from training.errors import FitFailed, NoRoom
 
 WHOLE = np.arange(70, dtype=np.float32).reshape(10, 7)
 
@@ -85,6 +85,14 @@ def test_a_disk_without_room_is_met_before_anything_is_made(tmp_path: Path) -> N
         cached(tmp_path, "d", (1000, 70), maker)
     assert maker.made == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_room_is_told_in_numbers_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.datasets.cache._SPARE", 1 << 60)
+    with pytest.raises(NoRoom, match=r"1000 images take 280\.1 kB there; .* or keep it on another disk$"):
+        cached(tmp_path, "d", (1000, 70), Maker())
+    with pytest.raises(NoRoom, match=r"1000 images take 64\.0 MB there"):
+        cached(tmp_path, "d", (1000, 16_000), Maker())
 
 
 def test_what_cannot_be_made_is_said_as_it_was(tmp_path: Path) -> None:

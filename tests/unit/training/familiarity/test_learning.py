@@ -70,13 +70,17 @@ def test_what_is_noticed_is_counted_class_by_class() -> None:
     kinds = (
         Unlike("unchanged", lambda chest, _rng: chest),
         Unlike("turned", lambda chest, _rng: np.rot90(chest).copy()),
+        Unlike("parts", lambda chest, _rng: chest, sources=lambda: 1),
+        Unlike("of what is not installed", lambda chest, _rng: chest, sources=lambda: 0),
     )
     steps: list[int] = []
     chests = [chest(rng) for _ in range(4)]
     found = notice(known, SPEC, 1.5, chests, 6, kinds, advance=lambda: steps.append(1))
     assert (found["turned"].n, found["turned"].unfamiliar) == (6, 6)
     assert found["unchanged"].unfamiliar < 6
-    assert len(steps) == 12
+    # crops of one picture are one picture
+    assert {name: one.sources for name, one in found.items()} == {"unchanged": None, "turned": None, "parts": 1}
+    assert len(steps) == 18
 
 
 def test_lenders_come_from_everywhere() -> None:
