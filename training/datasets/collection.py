@@ -50,8 +50,8 @@ INTENDED_USE: Final = IntendedUse(
 )
 
 _NAMES: Final = {
-    "NORMAL": re.compile(r"(?:NORMAL2-)?IM-\d+-\d+(?:-\d+)?"),
-    "PNEUMONIA": re.compile(r"person\d+_(?:bacteria|virus)_\d+(?:_\d+)?"),
+    "NORMAL": re.compile(r"(?:NORMAL2-)?IM-\d+-\d+(?:-\d+)?|NORMAL-\d+-\d+"),
+    "PNEUMONIA": re.compile(r"person\d+_(?:bacteria|virus)_\d+(?:_\d+)?|(?:BACTERIA|VIRUS)-\d+-\d+"),
 }
 # of each class; somebody may have put a picture of their own beside
 _NAMED: Final = 0.99

@@ -24,6 +24,9 @@ WATCH_SHARE: Final = 0.08
 
 _PERSON: Final = re.compile(r"^(?P<patient>person\d+)_(?P<kind>bacteria|virus)_\d+")
 _NORMAL: Final = re.compile(r"^(?P<patient>(?:NORMAL2-)?IM-\d+)-\d+")
+# as Mendeley Data's own archive has them
+_MENDELEY: Final = re.compile(r"^(?P<kind>BACTERIA|VIRUS|NORMAL)-(?P<patient>\d+)-\d+")
+_KINDS: Final = {"bacteria": "bacterial", "virus": "viral"}
 _DIGEST_CHARACTERS: Final = 16
 
 
@@ -49,7 +52,8 @@ def patient_of(stem: str, published_split: str | None) -> str:
     Parameters
     ----------
     stem : str
-        File name without its extension, such as ``person1234_virus_99`` or ``NORMAL2-IM-0173-0001-0002``.
+        File name without its extension, such as ``person1234_virus_99``, ``NORMAL2-IM-0173-0001-0002`` or
+        ``VIRUS-1018048-0001``.
     published_split : str or None
         ``train``, ``val``, ``test`` or None for a plain folder per class.
 
@@ -63,7 +67,7 @@ def patient_of(stem: str, published_split: str | None) -> str:
         A name of another form is a patient of its own.
     """
     space = "test" if published_split == "test" else "train"
-    for pattern in (_PERSON, _NORMAL):
+    for pattern in (_PERSON, _NORMAL, _MENDELEY):
         if found := pattern.match(stem):
             return f"{space}/{found['patient']}"
     return f"{space}/{stem}"
@@ -71,10 +75,8 @@ def patient_of(stem: str, published_split: str | None) -> str:
 
 def subgroup_of(stem: str) -> str | None:
     """Tell ``bacterial`` from ``viral`` by the file name; None where it does not say."""
-    found = _PERSON.match(stem)
-    if found is None:
-        return None
-    return "bacterial" if found["kind"] == "bacteria" else "viral"
+    found = _PERSON.match(stem) or _MENDELEY.match(stem)
+    return _KINDS.get(found["kind"].lower()) if found else None
 
 
 def dicom_patient(patient_id: str, issuer: str | None) -> str:

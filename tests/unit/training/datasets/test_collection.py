@@ -17,6 +17,7 @@ PNEUMONIAS = ["person1234_bacteria_5678", "person1_virus_6", "person1234_virus_9
 
 def test_the_collection_is_known_by_its_names() -> None:
     assert is_collection(items(NORMALS, PNEUMONIAS))
+    assert is_collection(items(["NORMAL-1003233-0001"], ["BACTERIA-1008087-0001", "VIRUS-1018048-0002"]))
     assert is_collection(items(NORMALS * 100, [*PNEUMONIAS * 100, "one of our own"]))
 
 

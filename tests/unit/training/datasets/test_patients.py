@@ -16,6 +16,9 @@ from training.datasets.patients import Split, patient_digest, patient_of, split_
         ("IM-0115-0001-0002", "train", "train/IM-0115", None),
         ("NORMAL2-IM-0173-0001-0002", "train", "train/NORMAL2-IM-0173", None),
         ("NORMAL2-IM-0173-0001", "test", "test/NORMAL2-IM-0173", None),
+        ("BACTERIA-1008087-0001", "train", "train/1008087", "bacterial"),
+        ("VIRUS-1018048-0002", "test", "test/1018048", "viral"),
+        ("NORMAL-1003233-0001", "train", "train/1003233", None),
         ("holiday", None, "train/holiday", None),
     ],
 )
