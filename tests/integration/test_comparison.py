@@ -153,6 +153,28 @@ def test_our_champion_is_fitted_by_its_own_recipe(data: Path, tmp_path: Path, mo
     assert len(found.scored) == 20
 
 
+def test_a_champion_gone_on_with_knows_the_memory_it_took_before(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "se_resnet", residual)
+    todo = job(data, tmp_path, Name.CHAMPION, 2)
+    much = 1 << 40
+
+    def die(event: str, **facts: Any) -> None:
+        if (event, facts.get("number")) == ("epoch", 1):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(one_fit, "_peak", lambda: much)
+        with pytest.raises(KeyboardInterrupt):
+            one_fit.run(todo, tmp_path / "fit", die)
+    one_fit.run(todo, tmp_path / "fit", said([]))
+    found = read_result(tmp_path / "fit", "champion")
+    assert found is not None
+    assert [point.number for point in found.points] == [1, 2]
+    assert found.peak_memory == much
+
+
 def test_a_loss_that_is_no_number_ends_the_fit(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ARCHITECTURES, "seed_mobilenetv2", backboned)
     monkeypatch.setattr("training.comparison.notebook_fit.LEARNING_RATE", 1e38)
