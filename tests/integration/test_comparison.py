@@ -20,6 +20,7 @@ from bundle.architectures.table import ARCHITECTURES
 from cli.__main__ import run as command
 from tests.factories.collections import published, write_zip
 from tests.waiting import wait_until
+from training.alone import alone
 from training.comparison import one_fit
 from training.comparison.contenders import Name, contender
 from training.comparison.one_fit import Job
@@ -99,6 +100,10 @@ def test_killed_at_any_moment_the_same_command_goes_on(
     again = capsys.readouterr()
     assert "epoch" not in again.err
     assert json.loads(again.out) == report
+    # nor while another run is at work there
+    with alone(out):
+        assert command(arguments) == 2
+    assert "another run of it is at work there" in capsys.readouterr().err
     # another protocol does not mix in
     assert command([*arguments[:3], "patient", *arguments[4:]]) == 2
     assert "another protocol" in capsys.readouterr().err

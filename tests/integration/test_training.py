@@ -18,6 +18,7 @@ from bundle.store import verify
 from core.settings import RuntimeChoice
 from tests.factories.bundles import make_key
 from tests.factories.collections import picture, published, write_folder, write_zip
+from training.alone import alone
 from training.bundling.build import Order, build
 from training.bundling.card_figures import FIGURES
 from training.datasets.assignment import assign
@@ -121,6 +122,13 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(built: tuple[Path, Path, 
     one, other = (load(path, RuntimeChoice.LITERT, None, TRUSTED) for path in (whole, again.out))
     # not bit for bit everywhere: threads may add in another order
     np.testing.assert_allclose(one.runtime.predict(inputs), other.runtime.predict(inputs), atol=1e-4)
+
+
+def test_a_second_run_of_the_same_order_is_refused(built: tuple[Path, Path, str], tmp_path: Path) -> None:
+    twice = order(tmp_path, built[1])
+    with alone(twice.partial), pytest.raises(FitFailed, match=r"bundle\.partial: another run of it is at work there"):
+        build(twice, KEY, NOW, Watcher())
+    assert not twice.out.exists()
 
 
 def test_evaluate_gives_the_agreed_shape_on_any_layout(built: tuple[Path, Path, str], tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version as library_version
@@ -37,6 +37,7 @@ from bundle.runtime import Runtime
 from bundle.store import digests, write
 from core.logging import get
 from imaging.spec import PreprocessSpec
+from training.alone import alone
 from training.bundling.card import model_card
 from training.bundling.card_figures import draw
 from training.bundling.convert import to_litert
@@ -184,13 +185,13 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
     Raises
     ------
     DatasetError, FitFailed, BundleRefused
-        Saying what to do; no half-written bundle is left.
+        Saying what to do; no half-written bundle is left. So where another run of the same order is at work.
     """
     refuse_to_overwrite(order)
     with open_dataset(order.data) as dataset:
         dataset.require_classes()
         source = Source(dataset, assign(dataset), COLLECTION, ATTRIBUTION, INTENDED_USE, patient_digest)
-        return build_from(order, source, key, now, watcher)
+        return build_from(order, source, key, now, watcher, holding=alone)
 
 
 def refuse_to_overwrite(order: Order) -> None:
@@ -199,14 +200,33 @@ def refuse_to_overwrite(order: Order) -> None:
         raise BundleRefused(f"{order.out} exists already; choose another --out, bundles are never overwritten")
 
 
-def build_from(
-    order: Order, source: Source, key: Ed25519PrivateKey, now: datetime, watcher: Watcher
+def build_from(  # noqa: PLR0917 - as `build`, and what it works in
+    order: Order,
+    source: Source,
+    key: Ed25519PrivateKey,
+    now: datetime,
+    watcher: Watcher,
+    holding: Callable[[Path], AbstractContextManager[object]] = nullcontext,
 ) -> tuple[Manifest, str]:
-    """Train a model on what is assigned already and write its bundle; as `build`."""
+    """Train a model on what is assigned already and write its bundle; as `build`.
+
+    Parameters
+    ----------
+    holding : callable
+        Gives what is held on the working folder meanwhile. A night holds its lease and nothing here: who goes on with
+        it must not wait for a holder that was stopped and lost it.
+    """
     refuse_to_overwrite(order)
     require_matplotlib()
+    _refuse_too_few(source.assignment, order.required_sensitivity)
+    with holding(order.partial):
+        return _build(order, source, key, now, watcher)
+
+
+def _build(
+    order: Order, source: Source, key: Ed25519PrivateKey, now: datetime, watcher: Watcher
+) -> tuple[Manifest, str]:
     dataset, assignment = source.dataset, source.assignment
-    _refuse_too_few(assignment, order.required_sensitivity)
     work = _begin(order, assignment)
     order = replace(order, precision=work.computing.precision)
     examples = {}

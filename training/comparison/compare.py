@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.files import write_durably
+from training.alone import alone
 from training.comparison.judging import judge
 from training.comparison.report import Comparison, json_text, markdown, page
 from training.comparison.runner import Order, Watcher, fit_all
@@ -19,9 +20,14 @@ def compare(order: Order, watcher: Watcher, required_sensitivity: float, resampl
     Raises
     ------
     DatasetError, FitFailed
-        Saying what to do.
+        Saying what to do; also where another run is at work in the same folder.
     """
     require_matplotlib()
+    with alone(order.out):
+        return _compare(order, watcher, required_sensitivity, resamples)
+
+
+def _compare(order: Order, watcher: Watcher, required_sensitivity: float, resamples: int) -> Comparison:
     fits = fit_all(order, watcher)
     step = watcher.stage("judge", 2 * len(fits.contenders))
     judgements = tuple(
