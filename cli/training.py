@@ -92,7 +92,7 @@ def train(
         int | None, typer.Option(help="How many GPUs share every batch; else all there are.", min=1)
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded images, 0.1 MB each; else <out>.partial/images.")
+        Path | None, typer.Option(help="Folder for decoded images, 0.1 MB each, and features; else <out>.partial.")
     ] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files, a point an epoch.")] = None,
 ) -> None:

@@ -59,7 +59,7 @@ from training.familiarity.unlike import REPORTED, Master
 from training.fitting.board import Board
 from training.fitting.computing import Computing, Precision, choose
 from training.fitting.fit import fit
-from training.fitting.frozen import fit_frozen
+from training.fitting.frozen import backbone_digest, fit_frozen
 from training.fitting.hardened import fit_hardened
 from training.fitting.recipe import AnyRecipe, HardenedRecipe, Recipe
 from training.fitting.run import Epoch, Run
@@ -139,7 +139,8 @@ class Order:
     precision, devices
         See `training.fitting.computing.choose`.
     cache : Path, optional
-        Where decoded images are kept; else in `partial`. Runs on the same data may share it.
+        Where decoded images, and what a frozen backbone makes of them, are kept; else in `partial`. Runs on the same
+        data may share it.
     board : Path, optional
         Folder for TensorBoard's files.
     parent : Parent, optional
@@ -275,9 +276,12 @@ def _begin(order: Order, assignment: Assignment) -> _Work:
     digest = assignment.data_digest()
     computing = choose(order.precision, order.devices, order.recipe.batch_size)
     fingerprint = computing.fingerprint(order.recipe.fingerprint(digest, order.spec.digest()))
-    if order.parent is not None:
-        # another start is another fit
-        fingerprint = hashlib.sha256(f"{fingerprint}\n{order.parent.digest}".encode()).hexdigest()
+    # another start is another fit, and so is another backbone of the same name
+    started_from = None if order.parent is None else order.parent.digest
+    if isinstance(order.recipe, Recipe) and order.recipe.backbone_weights is not None:
+        started_from = backbone_digest(order.recipe)
+    if started_from is not None:
+        fingerprint = hashlib.sha256(f"{fingerprint}\n{started_from}".encode()).hexdigest()
     run = Run.start_or_resume(order.partial, fingerprint)
     return _Work(computing, Kept(order.cache or order.partial / "images", digest), fingerprint, run)
 
@@ -301,8 +305,7 @@ def _fit(  # noqa: PLR0917 - what, with what, on what
     read = watcher.stage(f"read {Split.FIT}", len(items))
     steps = -(-len(items) // recipe.batch_size)
     step = watcher.stage("fit", recipe.epochs * steps)
-    for _ in range(len(work.run.epochs) * steps):
-        step()
+    _many(step)(len(work.run.epochs) * steps)
 
     def advance(_epoch: int, _batch: int) -> None:
         step()
@@ -319,8 +322,11 @@ def _fit(  # noqa: PLR0917 - what, with what, on what
         match recipe:
             case Recipe():
                 train = load(dataset, items, order.spec, read, work.kept)
-                fitted = fit if recipe.backbone_weights is None else fit_frozen
-                model = fitted(recipe, work.run, work.fingerprint, train, watch, **told)
+                if recipe.backbone_weights is None:
+                    model = fit(recipe, work.run, work.fingerprint, train, watch, **told)
+                else:
+                    told["seen"] = _many(watcher.stage("features of the backbone", len(train) + len(watch)))
+                    model = fit_frozen(recipe, work.run, work.fingerprint, train, watch, cache=order.cache, **told)
                 return model, Run.start_or_resume(order.partial, work.fingerprint).best
             case HardenedRecipe():
                 squares = load_squares(dataset, items, order.spec, read, work.kept)
@@ -410,13 +416,17 @@ def _ended(recipe: AnyRecipe, epoch: Epoch) -> dict[str, Any]:
 
 
 def _score(runtime: Runtime, examples: Examples, watcher: Watcher, stage: str) -> Any:
-    step = watcher.stage(stage, len(examples))
+    return score(runtime, examples, _many(watcher.stage(stage, len(examples))))
+
+
+def _many(step: Callable[[], None]) -> Callable[[int], None]:
+    """Return what to tell of several steps at once."""
 
     def advance(count: int) -> None:
         for _ in range(count):
             step()
 
-    return score(runtime, examples, advance)
+    return advance
 
 
 def _data(source: Source, fitted_patients: bytes) -> Data:
