@@ -47,7 +47,7 @@ from training.datasets.assignment import Assignment, assign
 from training.datasets.collection import ATTRIBUTION, COLLECTION, INTENDED_USE
 from training.datasets.dataset import LABELS, Dataset, Item, open_dataset
 from training.datasets.patients import Split, patient_digest
-from training.datasets.pixels import Examples, Kept, load, load_squares
+from training.datasets.pixels import Examples, Kept, Squares, load, load_squares
 from training.drawing import require_matplotlib
 from training.errors import DatasetError, FitFailed
 from training.examination import calibrate, operating_point
@@ -236,9 +236,12 @@ def _build(
             items = assignment.items[split]
             step = watcher.stage(f"read {split}", len(items))
             examples[split] = load(dataset, items, order.spec, step, work.kept)
-        model, best = _fit(order, work, dataset, assignment.items[Split.FIT], examples[Split.WATCH], watcher)
-    step = watcher.stage(f"describe {Split.FIT}", len(assignment.items[Split.FIT]))
-    known = learning.describe_items(dataset, assignment.items[Split.FIT], order.spec, step)
+        model, best, train = _fit(order, work, dataset, assignment.items[Split.FIT], examples[Split.WATCH], watcher)
+    step = watcher.stage(f"describe {Split.FIT}", len(train))
+    if isinstance(train, Squares):
+        known = learning.of_squares(train, order.spec, step)
+    else:
+        known = learning.of_examples(train, step)
     chests = [dataset.master(item) for item in spaced(assignment.items[Split.TEST], order.unlike)]
     files = {WEIGHTS: weights_of(model), LITERT: to_litert(model)}
     runtime = LiteRTRuntime(files[LITERT], 1, LABELS.index(POSITIVE), len(LABELS))
@@ -299,8 +302,8 @@ def _nothing_left_of(partial: Path, run: Run) -> Iterator[None]:
 
 def _fit(  # noqa: PLR0917 - what, with what, on what
     order: Order, work: _Work, dataset: Dataset, items: Sequence[Item], watch: Examples, watcher: Watcher
-) -> tuple[Any, Epoch]:
-    """Fit, or go on fitting, and return the network and the epoch it is of."""
+) -> tuple[Any, Epoch, Examples | Squares]:
+    """Fit, or go on fitting, and return the network, the epoch it is of, and the images it was fitted on."""
     recipe = order.recipe
     read = watcher.stage(f"read {Split.FIT}", len(items))
     steps = -(-len(items) // recipe.batch_size)
@@ -327,14 +330,14 @@ def _fit(  # noqa: PLR0917 - what, with what, on what
                 else:
                     told["seen"] = _many(watcher.stage("features of the backbone", len(train) + len(watch)))
                     model = fit_frozen(recipe, work.run, work.fingerprint, train, watch, cache=order.cache, **told)
-                return model, Run.start_or_resume(order.partial, work.fingerprint).best
+                return model, Run.start_or_resume(order.partial, work.fingerprint).best, train
             case HardenedRecipe():
                 squares = load_squares(dataset, items, order.spec, read, work.kept)
                 start = None if order.parent is None else order.parent.network
                 model = fit_hardened(
                     recipe, order.spec, work.run, work.fingerprint, squares, watch, start=start, **told
                 )
-                return model, Run.start_or_resume(order.partial, work.fingerprint).epochs[-1]
+                return model, Run.start_or_resume(order.partial, work.fingerprint).epochs[-1], squares
 
 
 def _refuse_too_few(assignment: Assignment, required: float) -> None:
