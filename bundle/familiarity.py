@@ -183,13 +183,20 @@ class Familiarity:
             About 1 at the edge of the familiar. NaN for an input that is not finite: whoever compares it
             must take that for unfamiliar.
         """
-        return self.of([describe(image) for image in inputs])
-
-    def of(self, described: list[dict[str, NDArray[np.float32]]]) -> Rows:
-        """Return the unfamiliarity of images described already; as `unfamiliarity`."""
-        if not described:
+        if not len(inputs):
             return np.empty(0)
-        parts = [spread.distance(np.stack([one[name] for one in described])) for name, spread in self.spreads.items()]
+        described = [describe(image) for image in inputs]
+        return self.of({name: np.stack([one[name] for one in described]) for name in self.spreads})
+
+    def of(self, described: Mapping[str, NDArray[np.float32]]) -> Rows:
+        """Return the unfamiliarity of images described already; as `unfamiliarity`.
+
+        Parameters
+        ----------
+        described : mapping of str to ndarray of float32, shape (n, d)
+            A key of `DESCRIPTIONS` each.
+        """
+        parts = [spread.distance(described[name]) for name, spread in self.spreads.items()]
         # not nanmax: what cannot be measured must not pass for familiar
         largest: Rows = np.max(parts, axis=0)
         return largest

@@ -46,7 +46,8 @@ class _Bars:
     def epoch(self, epoch: Epoch) -> None:
         self._progress.console.print(
             f"epoch {epoch.number:>2}: loss {epoch.loss:.4f}; watched patients: loss {epoch.watch_loss:.4f}, "
-            f"balanced accuracy {epoch.watch_accuracy:.4f}; {epoch.seconds:.0f} s"
+            f"balanced accuracy {epoch.watch_accuracy:.4f}; {epoch.seconds:.0f} s",
+            soft_wrap=True,
         )
 
 
@@ -114,8 +115,15 @@ def train(
         int | None, typer.Option(help="How many GPUs share every batch; else all there are.", min=1)
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded images, 0.1 MB each; else <out>.partial/images.")
+        Path | None, typer.Option(help="Folder for decoded images, 0.1 MB each, and features; else <out>.partial.")
     ] = None,
+    unlike: Annotated[
+        bool,
+        typer.Option(
+            help="Measure at the end what is noticed of pictures unlike chests; drawing them takes minutes, and "
+            "evaluate --unfamiliar does it later as well."
+        ),
+    ] = True,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files, a point an epoch.")] = None,
 ) -> None:
     """Train a model and write its signed bundle.
@@ -147,7 +155,7 @@ def train(
         name or model.value,
         version or now.strftime("%Y%m%dT%H%M%SZ"),
         sensitivity,
-        COUNT,
+        COUNT if unlike else 0,
         precision,
         devices,
         cache and cache.absolute(),

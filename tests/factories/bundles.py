@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from bundle.checks import Checks
 from bundle.checks import decode as decode_checks
-from bundle.familiarity import Familiarity, describe
+from bundle.familiarity import Familiarity
 from bundle.load import STARTER
 from bundle.manifest import CHECKS, FAMILIARITY, REQUIRED_FILES, Manifest
 from bundle.signing import RELEASE_KEY, public_key
 from bundle.store import VerifiedBundle, digests, verify, write
 from imaging.spec import PreprocessSpec
-from training.familiarity.learning import Descriptions, fit
+from training.datasets.pixels import Examples
+from training.familiarity.learning import fit, of_examples
 
 
 @cache
@@ -97,13 +98,13 @@ def familiarity() -> Familiarity:
     """Return what knows `chest`, at the starter's preprocessing, and nothing else."""
     spec = PreprocessSpec.from_dict(starter().manifest.preprocess)
     rng = np.random.default_rng(0)
-    rows = [describe(spec.apply(chest(rng))) for _ in range(160)]
-
-    def some(which: range) -> Descriptions:
-        numbers = np.array(which)
-        return Descriptions([rows[row] for row in which], numbers % 2, numbers)
-
-    return fit(some(range(120)), some(range(120, 160)))
+    planes = np.stack([spec.apply(chest(rng))[:, :, 0] for _ in range(160)])
+    numbers = np.arange(160)
+    fitted, held_out = (
+        Examples(planes[which], numbers[which] % 2, numbers[which], (None,) * len(numbers[which]), 1)  # type: ignore[arg-type] # only their number counts
+        for which in (slice(120), slice(120, None))
+    )
+    return fit(of_examples(fitted), of_examples(held_out))
 
 
 def knowing(threshold: float = 1.5) -> dict[str, Any]:

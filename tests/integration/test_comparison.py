@@ -20,6 +20,7 @@ from bundle.architectures.table import ARCHITECTURES
 from cli.__main__ import run as command
 from tests.factories.collections import published, write_folder, write_zip
 from tests.waiting import wait_until
+from training.alone import alone
 from training.comparison import one_fit
 from training.comparison.contenders import Name, contender
 from training.comparison.one_fit import Job
@@ -99,6 +100,10 @@ def test_killed_at_any_moment_the_same_command_goes_on(
     again = capsys.readouterr()
     assert "epoch" not in again.err
     assert json.loads(again.out) == report
+    # nor while another run is at work there
+    with alone(out):
+        assert command(arguments) == 2
+    assert "another run of it is at work there" in capsys.readouterr().err
     # another protocol does not mix in
     assert command([*arguments[:3], "patient", *arguments[4:]]) == 2
     assert "another protocol" in capsys.readouterr().err
@@ -168,6 +173,28 @@ def test_our_champion_is_fitted_by_its_own_recipe(data: Path, tmp_path: Path, mo
     assert len(found.points) == 2
     assert found.points[0].accuracy is None
     assert len(found.scored) == 20
+
+
+def test_a_champion_gone_on_with_knows_the_memory_it_took_before(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "se_resnet", residual)
+    todo = job(data, tmp_path, Name.CHAMPION, 2)
+    much = 1 << 40
+
+    def die(event: str, **facts: Any) -> None:
+        if (event, facts.get("number")) == ("epoch", 1):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(one_fit, "_peak", lambda: much)
+        with pytest.raises(KeyboardInterrupt):
+            one_fit.run(todo, tmp_path / "fit", die)
+    one_fit.run(todo, tmp_path / "fit", said([]))
+    found = read_result(tmp_path / "fit", "champion")
+    assert found is not None
+    assert [point.number for point in found.points] == [1, 2]
+    assert found.peak_memory == much
 
 
 def test_a_loss_that_is_no_number_ends_the_fit(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,10 +76,12 @@ class Watcher:
     def __init__(self, die_after: int | None = None) -> None:
         self.die_after = die_after
         self.epochs: list[Epoch] = []
+        self.totals: dict[str, int] = {}
+        self.steps: Counter[str] = Counter()
 
     def stage(self, name: str, total: int) -> Callable[[], None]:
-        assert (name, total) != ("", -1)
-        return lambda: None
+        self.totals[name] = total
+        return lambda: self.steps.update([name])
 
     def epoch(self, epoch: Epoch) -> None:
         self.epochs.append(epoch)
@@ -161,11 +165,16 @@ def test_a_bundle_carries_backbone_and_head_and_features_are_made_once(
         "tiny", epochs=3, batch_size=16, augmented=False, backbone_weights="none", patience=9, learning_rate=0.05
     )
     data = write_zip(tmp_path / "c.zip", published(30, 60))
-    order = Order(recipe, data, tmp_path / "out", "tiny", "1", required_sensitivity=0.3)
+    order = Order(recipe, data, tmp_path / "out", "tiny", "1", required_sensitivity=0.3, cache=tmp_path / "cache")
+    watcher = Watcher(die_after=2)
     with pytest.raises(KeyboardInterrupt):
-        build(order, KEY, NOW, Watcher(die_after=2))
-    assert sum(made) > 0
+        build(order, KEY, NOW, watcher)
+    assert sum(made) == watcher.totals["read fit"] + watcher.totals["read watch"]
+    assert watcher.steps["features of the backbone"] == watcher.totals["features of the backbone"] == sum(made)
     made.clear()
+    # nor by another seed's run
+    with pytest.raises(KeyboardInterrupt):
+        build(replace(order, recipe=replace(recipe, seed=14), out=tmp_path / "other"), KEY, NOW, Watcher(die_after=1))
     watcher = Watcher()
     manifest, digest = build(order, KEY, NOW, watcher)
     # from the third epoch on, and not one feature anew
@@ -178,6 +187,35 @@ def test_a_bundle_carries_backbone_and_head_and_features_are_made_once(
     )
     np.testing.assert_allclose(litert.runtime.predict(images), whole.runtime.predict(images), atol=1e-5)
     assert litert.runtime.predict(images).std() > 0
+
+
+def test_a_run_goes_on_with_the_weights_it_began_with_and_no_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "tiny", tiny)
+    file = tmp_path / "backbone.h5"
+    published_file(file, transfer.backbone_of(tiny()))
+    data = write_zip(tmp_path / "c.zip", published(30, 60))
+    recipe = Recipe("tiny", epochs=2, batch_size=16, augmented=False, backbone_weights=str(file))
+    order = Order(recipe, data, tmp_path / "out", "tiny", "1", required_sensitivity=0.3)
+    with pytest.raises(KeyboardInterrupt):
+        build(order, KEY, NOW, Watcher(die_after=1))
+    # the same from elsewhere
+    (tmp_path / "elsewhere").mkdir()
+    moved = replace(recipe, backbone_weights=str(file.rename(tmp_path / "elsewhere" / file.name)))
+    watcher = Watcher(die_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        build(replace(order, recipe=moved), KEY, NOW, watcher)
+    assert [epoch.number for epoch in watcher.epochs] == [2]
+    # others under the same name
+    published_file(file, transfer.backbone_of(tiny()), scale=0.5)
+    with pytest.raises(FitFailed, match="another recipe"):
+        build(order, KEY, NOW, Watcher())
+    # none are missed before a picture is read
+    file.unlink()
+    with pytest.raises(FitFailed, match=r"backbone\.h5: no such file"):
+        build(replace(order, out=tmp_path / "new"), KEY, NOW, Watcher())
+    assert not (tmp_path / "new.partial").exists()
 
 
 def _counting(made: list[int], real: Callable[..., Any]) -> Callable[..., Any]:

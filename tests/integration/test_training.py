@@ -19,10 +19,11 @@ from cli.__main__ import run as run_command
 from core.settings import RuntimeChoice
 from tests.factories.bundles import make_key, write_private
 from tests.factories.collections import picture, published, write_folder, write_zip
+from training.alone import alone
 from training.bundling.build import Order, build
 from training.bundling.card_figures import FIGURES
 from training.datasets.assignment import assign
-from training.datasets.dataset import open_dataset
+from training.datasets.dataset import Dataset, open_dataset
 from training.datasets.patients import Split, patient_digest, split_of
 from training.errors import DatasetError, FitFailed
 from training.examination.evaluate import Evaluation, evaluate
@@ -110,19 +111,35 @@ def test_nobody_of_the_frozen_test_share_was_fitted_on(built: tuple[Path, Path, 
     assert fitted == {patient_digest(patient) for patient in by_split[Split.FIT] | by_split[Split.WATCH]}
 
 
-def test_an_interrupted_run_ends_as_if_it_had_not_been(built: tuple[Path, Path, str], tmp_path: Path) -> None:
+def test_an_interrupted_run_ends_as_if_it_had_not_been(
+    built: tuple[Path, Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, data, _ = built
     again = order(tmp_path, data)
+    opened: list[str] = []
+    render = Dataset.render
+    monkeypatch.setattr(Dataset, "render", lambda self, item: opened.append(item.key) or render(self, item))
     with pytest.raises(Interrupted):
         build(again, KEY, NOW, Watcher(die_after=1))
     assert not again.out.exists()
+    # every image once, before the first epoch
+    assert sorted(opened) == sorted(FILES)
+    opened.clear()
     watcher = Watcher()
     build(again, KEY, NOW, watcher)
+    assert opened == []
     assert [epoch.number for epoch in watcher.epochs] == [2]
     inputs = np.random.default_rng(0).random((4, 128, 128, 3), np.float32)
     one, other = (load(path, RuntimeChoice.LITERT, None, TRUSTED) for path in (whole, again.out))
     # not bit for bit everywhere: threads may add in another order
     np.testing.assert_allclose(one.runtime.predict(inputs), other.runtime.predict(inputs), atol=1e-4)
+
+
+def test_a_second_run_of_the_same_order_is_refused(built: tuple[Path, Path, str], tmp_path: Path) -> None:
+    twice = order(tmp_path, built[1])
+    with alone(twice.partial), pytest.raises(FitFailed, match=r"bundle\.partial: another run of it is at work there"):
+        build(twice, KEY, NOW, Watcher())
+    assert not twice.out.exists()
 
 
 def test_evaluate_gives_the_agreed_shape_on_any_layout(built: tuple[Path, Path, str], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ class Interrupted(Exception):
     """Stands for a crash between two epochs."""
 
 
-def answer(module: str, folder: Path) -> dict[str, object]:
+def answer(module: str, folder: Path) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", f"tests.integration.{module}", str(folder)],
         cwd=ROOT,
@@ -47,13 +48,16 @@ def answer(module: str, folder: Path) -> dict[str, object]:
         timeout=170,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def test_more_data_than_memory_trains(tmp_path: Path) -> None:
+def test_more_data_than_memory_becomes_a_bundle(tmp_path: Path) -> None:
     found = answer("bounded_training", tmp_path)
-    assert found == {"in_memory_refused": True, "fitted": 200, "bytes": 200 * 1024 * 1024 * 2}
+    assert found["in_memory_refused"]
+    assert sum(found["images"].values()) == 210
+    # 192 MB are allowed, and an image that is fitted on has 2 MB
+    assert found["images"]["fit"] > 120
 
 
 def test_two_devices_share_batches_and_come_to_the_same_weights(tmp_path: Path) -> None:

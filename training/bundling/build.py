@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import version as library_version
@@ -38,6 +38,7 @@ from bundle.store import digests, write
 from core.logging import get
 from imaging.instance import ReadingRules
 from imaging.spec import PreprocessSpec
+from training.alone import alone
 from training.bundling.card import model_card
 from training.bundling.card_figures import draw
 from training.bundling.claims import Claims
@@ -47,7 +48,7 @@ from training.bundling.patterns import make_checks
 from training.datasets.assignment import Assignment, assign
 from training.datasets.dataset import LABELS, Dataset, Item, open_dataset
 from training.datasets.patients import Split, patient_digest
-from training.datasets.pixels import Examples, Kept, load, load_squares
+from training.datasets.pixels import Examples, Kept, Squares, load, load_squares
 from training.drawing import require_matplotlib
 from training.errors import DatasetError, FitFailed
 from training.examination import calibrate, operating_point
@@ -59,7 +60,7 @@ from training.familiarity.unlike import REPORTED, Master
 from training.fitting.board import Board
 from training.fitting.computing import Computing, Precision, choose
 from training.fitting.fit import fit
-from training.fitting.frozen import fit_frozen
+from training.fitting.frozen import backbone_digest, fit_frozen
 from training.fitting.hardened import fit_hardened
 from training.fitting.recipe import AnyRecipe, HardenedRecipe, Recipe
 from training.fitting.run import Epoch, Run
@@ -139,7 +140,8 @@ class Order:
     precision, devices
         See `training.fitting.computing.choose`.
     cache : Path, optional
-        Where decoded images are kept; else in `partial`. Runs on the same data may share it.
+        Where decoded images, and what a frozen backbone makes of them, are kept; else in `partial`. Runs on the same
+        data may share it.
     board : Path, optional
         Folder for TensorBoard's files.
     parent : Parent, optional
@@ -191,7 +193,7 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
     Raises
     ------
     DatasetError, FitFailed, BundleRefused
-        Saying what to do; no half-written bundle is left.
+        Saying what to do; no half-written bundle is left. So where another run of the same order is at work.
     """
     refuse_to_overwrite(order)
     with open_dataset(order.data, order.rules) as dataset:
@@ -199,7 +201,7 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
         name, attribution, intended_use = order.claims.of(dataset)
         assignment = assign(dataset, advance=watcher.stage("look for copies", len(dataset.items)))
         source = Source(dataset, assignment, name, attribution, intended_use, patient_digest)
-        return build_from(order, source, key, now, watcher)
+        return build_from(order, source, key, now, watcher, holding=alone)
 
 
 def refuse_to_overwrite(order: Order) -> None:
@@ -208,14 +210,33 @@ def refuse_to_overwrite(order: Order) -> None:
         raise BundleRefused(f"{order.out} exists already; choose another --out, bundles are never overwritten")
 
 
-def build_from(
-    order: Order, source: Source, key: Ed25519PrivateKey, now: datetime, watcher: Watcher
+def build_from(  # noqa: PLR0917 - as `build`, and what it works in
+    order: Order,
+    source: Source,
+    key: Ed25519PrivateKey,
+    now: datetime,
+    watcher: Watcher,
+    holding: Callable[[Path], AbstractContextManager[object]] = nullcontext,
 ) -> tuple[Manifest, str]:
-    """Train a model on what is assigned already and write its bundle; as `build`."""
+    """Train a model on what is assigned already and write its bundle; as `build`.
+
+    Parameters
+    ----------
+    holding : callable
+        Gives what is held on the working folder meanwhile. A night holds its lease and nothing here: who goes on with
+        it must not wait for a holder that was stopped and lost it.
+    """
     refuse_to_overwrite(order)
     require_matplotlib()
+    _refuse_too_few(source.assignment, order.required_sensitivity)
+    with holding(order.partial):
+        return _build(order, source, key, now, watcher)
+
+
+def _build(
+    order: Order, source: Source, key: Ed25519PrivateKey, now: datetime, watcher: Watcher
+) -> tuple[Manifest, str]:
     dataset, assignment = source.dataset, source.assignment
-    _refuse_too_few(assignment, order.required_sensitivity)
     work = _begin(order, assignment)
     order = replace(order, precision=work.computing.precision)
     examples = {}
@@ -224,9 +245,12 @@ def build_from(
             items = assignment.items[split]
             step = watcher.stage(f"read {split}", len(items))
             examples[split] = load(dataset, items, order.spec, step, work.kept)
-        model, best = _fit(order, work, dataset, assignment.items[Split.FIT], examples[Split.WATCH], watcher)
-    step = watcher.stage(f"describe {Split.FIT}", len(assignment.items[Split.FIT]))
-    known = learning.describe_items(dataset, assignment.items[Split.FIT], order.spec, step)
+        model, best, train = _fit(order, work, dataset, assignment.items[Split.FIT], examples[Split.WATCH], watcher)
+    step = watcher.stage(f"describe {Split.FIT}", len(train))
+    if isinstance(train, Squares):
+        known = learning.of_squares(train, order.spec, step)
+    else:
+        known = learning.of_examples(train, step)
     chests = [dataset.master(item) for item in spaced(assignment.items[Split.TEST], order.unlike)]
     files = {WEIGHTS: weights_of(model), LITERT: to_litert(model)}
     runtime = LiteRTRuntime(files[LITERT], 1, LABELS.index(POSITIVE), len(LABELS))
@@ -264,9 +288,12 @@ def _begin(order: Order, assignment: Assignment) -> _Work:
     digest = assignment.data_digest()
     computing = choose(order.precision, order.devices, order.recipe.batch_size)
     fingerprint = computing.fingerprint(order.recipe.fingerprint(digest, order.spec.digest()))
-    if order.parent is not None:
-        # another start is another fit
-        fingerprint = hashlib.sha256(f"{fingerprint}\n{order.parent.digest}".encode()).hexdigest()
+    # another start is another fit, and so is another backbone of the same name
+    started_from = None if order.parent is None else order.parent.digest
+    if isinstance(order.recipe, Recipe) and order.recipe.backbone_weights is not None:
+        started_from = backbone_digest(order.recipe)
+    if started_from is not None:
+        fingerprint = hashlib.sha256(f"{fingerprint}\n{started_from}".encode()).hexdigest()
     run = Run.start_or_resume(order.partial, fingerprint)
     return _Work(computing, Kept(order.cache or order.partial / "images", digest), fingerprint, run)
 
@@ -284,14 +311,13 @@ def _nothing_left_of(partial: Path, run: Run) -> Iterator[None]:
 
 def _fit(  # noqa: PLR0917 - what, with what, on what
     order: Order, work: _Work, dataset: Dataset, items: Sequence[Item], watch: Examples, watcher: Watcher
-) -> tuple[Any, Epoch]:
-    """Fit, or go on fitting, and return the network and the epoch it is of."""
+) -> tuple[Any, Epoch, Examples | Squares]:
+    """Fit, or go on fitting, and return the network, the epoch it is of, and the images it was fitted on."""
     recipe = order.recipe
     read = watcher.stage(f"read {Split.FIT}", len(items))
     steps = -(-len(items) // recipe.batch_size)
     step = watcher.stage("fit", recipe.epochs * steps)
-    for _ in range(len(work.run.epochs) * steps):
-        step()
+    _many(step)(len(work.run.epochs) * steps)
 
     def advance(_epoch: int, _batch: int) -> None:
         step()
@@ -308,16 +334,19 @@ def _fit(  # noqa: PLR0917 - what, with what, on what
         match recipe:
             case Recipe():
                 train = load(dataset, items, order.spec, read, work.kept)
-                fitted = fit if recipe.backbone_weights is None else fit_frozen
-                model = fitted(recipe, work.run, work.fingerprint, train, watch, **told)
-                return model, Run.start_or_resume(order.partial, work.fingerprint).best
+                if recipe.backbone_weights is None:
+                    model = fit(recipe, work.run, work.fingerprint, train, watch, **told)
+                else:
+                    told["seen"] = _many(watcher.stage("features of the backbone", len(train) + len(watch)))
+                    model = fit_frozen(recipe, work.run, work.fingerprint, train, watch, cache=order.cache, **told)
+                return model, Run.start_or_resume(order.partial, work.fingerprint).best, train
             case HardenedRecipe():
                 squares = load_squares(dataset, items, order.spec, read, work.kept)
                 start = None if order.parent is None else order.parent.network
                 model = fit_hardened(
                     recipe, order.spec, work.run, work.fingerprint, squares, watch, start=start, **told
                 )
-                return model, Run.start_or_resume(order.partial, work.fingerprint).epochs[-1]
+                return model, Run.start_or_resume(order.partial, work.fingerprint).epochs[-1], squares
 
 
 def _refuse_too_few(assignment: Assignment, required: float) -> None:
@@ -399,13 +428,17 @@ def _ended(recipe: AnyRecipe, epoch: Epoch) -> dict[str, Any]:
 
 
 def _score(runtime: Runtime, examples: Examples, watcher: Watcher, stage: str) -> Any:
-    step = watcher.stage(stage, len(examples))
+    return score(runtime, examples, _many(watcher.stage(stage, len(examples))))
+
+
+def _many(step: Callable[[], None]) -> Callable[[int], None]:
+    """Return what to tell of several steps at once."""
 
     def advance(count: int) -> None:
         for _ in range(count):
             step()
 
-    return score(runtime, examples, advance)
+    return advance
 
 
 def _data(source: Source, fitted_patients: bytes) -> Data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.files import write_durably
+from training.alone import alone
 from training.comparison.contenders import contender
 from training.comparison.judging import judge
 from training.comparison.report import Comparison, json_text, markdown, page
@@ -20,12 +21,17 @@ def compare(order: Order, watcher: Watcher, required_sensitivity: float, resampl
     Raises
     ------
     DatasetError, FitFailed
-        Saying what to do.
+        Saying what to do; also where another run is at work in the same folder.
     """
     require_matplotlib()
     for one in order.models:
         # refused before anything is read or begun
         contender(one, order.epochs, order.backbone_weights, as_notebook=order.as_notebook)
+    with alone(order.out):
+        return _compare(order, watcher, required_sensitivity, resamples)
+
+
+def _compare(order: Order, watcher: Watcher, required_sensitivity: float, resamples: int) -> Comparison:
     fits = fit_all(order, watcher)
     step = watcher.stage("judge", 2 * len(fits.contenders))
     judgements = tuple(

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,14 @@ def _fit_hardened(job: Job, dataset: Dataset, whole: Examples, record: Record, s
     steps = -(-len(items) // recipe.batch_size)
     say("stage", name="fit", total=recipe.epochs * steps)
     say("step", count=len(work.epochs) * steps)
+
+    def report(epoch: Epoch) -> None:
+        nonlocal record
+        # another process may go on from here, which has not seen this one's memory
+        record = replace(record, peak_memory=max(record.peak_memory, _peak()))
+        record.write()
+        say("epoch", **asdict(_point(epoch)))
+
     model = fit_hardened(
         recipe,
         recipe.spec,
@@ -208,11 +216,11 @@ def _fit_hardened(job: Job, dataset: Dataset, whole: Examples, record: Record, s
         job.fingerprint,
         squares,
         only(whole, job.fold.scored),
-        report=lambda epoch: say("epoch", **asdict(_point(epoch))),
+        report=report,
         advance=lambda _epoch, _batch: say("step", count=1),
     )
     epochs = Run.start_or_resume(record.work, job.fingerprint).epochs
-    ended = Record(record.folder, record.fingerprint, tuple(_point(epoch) for epoch in epochs), peak_memory=_peak())
+    ended = replace(record, points=tuple(_point(epoch) for epoch in epochs))
 
     def score(rows: Rows) -> NDArray[np.float32]:
         found: NDArray[np.float32] = model.predict_on_batch(whole.inputs(rows))[:, 1]

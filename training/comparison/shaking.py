@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.fitting.affine import around_middle
+
 _DEGREES: Final = 10.0
 _ZOOM: Final = 0.1
 _SHIFT: Final = 0.1
@@ -39,17 +41,8 @@ def shake(plane: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.fl
     zoom = rng.uniform(1 - _ZOOM, 1 + _ZOOM)
     right, down = rng.uniform(-_SHIFT, _SHIFT, 2) * size
     mirror = -1.0 if rng.random() < _COIN else 1.0
-    centre = (size - 1) / 2
-    a, b, d, e = (
-        mirror * np.cos(angle) * zoom,
-        -np.sin(angle) * zoom,
-        mirror * np.sin(angle) * zoom,
-        np.cos(angle) * zoom,
-    )
-    matrix = (
-        a, b, centre + right - a * centre - b * centre,
-        d, e, centre + down - d * centre - e * centre,
-    )  # fmt: skip
+    across = (mirror * np.cos(angle) * zoom, -np.sin(angle) * zoom)
+    matrix = around_middle(size, across, (mirror * np.sin(angle) * zoom, np.cos(angle) * zoom), (right, down))
     image = Image.fromarray(np.ascontiguousarray(plane))
     return np.asarray(
         image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR), np.float32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -130,14 +130,14 @@ def interval_of(name: str, value: float, draws: Floats) -> Interval:
     return _interval(value, draws)
 
 
-def patient_weights(patients: NDArray[np.int64], resamples: int, seed: int) -> Sequence[Floats]:
-    """Return image weights of bootstrap resamples: how often each image's patient was drawn."""
+def patient_weights(patients: NDArray[np.int64], resamples: int, seed: int) -> Iterator[Floats]:
+    """Draw image weights of bootstrap resamples, one after the other: how often each image's patient was drawn."""
     _, position = np.unique(patients, return_inverse=True)
-    if len(position) == 0:
-        return [np.empty(0)] * resamples
-    count = int(position.max()) + 1
+    # nobody is drawn from nobody, as often as asked
+    count = int(position.max(initial=0)) + 1
     rng = np.random.default_rng(seed)
-    return [rng.multinomial(count, np.full(count, 1 / count))[position].astype(np.float64) for _ in range(resamples)]
+    for _ in range(resamples):
+        yield rng.multinomial(count, np.full(count, 1 / count))[position].astype(np.float64)
 
 
 def patient_counts(patients: int, resamples: int, rng: np.random.Generator) -> Floats:

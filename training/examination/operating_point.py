@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from typing import Final
 
 import numpy as np
@@ -175,17 +176,25 @@ def _end(outwards: NDArray[np.float64], count: int, threshold: float, limit: flo
 
 
 def _highest(scored: Scored, ill: Scored, required: float, confidence: float) -> tuple[float, float]:
-    values = np.unique(scored.scores)
-    for value in np.unique(ill.scores)[::-1]:
-        # cheap first: the share itself must reach what its lower bound has to
-        if float(np.mean(ill.scores >= value)) < required:
-            continue
-        threshold = _between(values, float(value))
-        bound = sensitivity_lower_bound(ill, threshold, confidence)
-        if bound >= required and threshold > 0:
-            return threshold, bound
-    message = "no threshold reaches the required sensitivity on the validation patients; use more data"
-    raise FitFailed(message)
+    """Return the highest threshold that reaches the required sensitivity, with its lower bound.
+
+    By halving: the lower the threshold, the more images are called, and of each patient, and in each resample,
+    for all thresholds meet the same ones. So the bound never falls, and whatever reaches it lies below what does not.
+    """
+    values, candidates = np.unique(scored.scores), np.unique(ill.scores)[::-1]
+    thresholds = [_between(values, float(value)) for value in candidates]
+    # cheap first: the share itself must reach what its lower bound has to
+    called = len(ill) - np.searchsorted(np.sort(ill.scores), candidates)
+    first = int(np.argmax(called / len(ill) >= required))
+
+    def reaches(threshold: float) -> bool:
+        return sensitivity_lower_bound(ill, threshold, confidence) >= required
+
+    chosen = bisect_left(thresholds, True, lo=first, key=reaches)  # noqa: FBT003 - what the key gives
+    if chosen == len(thresholds) or thresholds[chosen] <= 0:
+        message = "no threshold reaches the required sensitivity on the validation patients; use more data"
+        raise FitFailed(message)
+    return thresholds[chosen], sensitivity_lower_bound(ill, thresholds[chosen], confidence)
 
 
 def _between(values: NDArray[np.float64], value: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from bundle.familiarity import DESCRIPTIONS, Familiarity, Spread, describe
 from bundle.manifest import Unfamiliarity
 from imaging.spec import PreprocessSpec
-from training.datasets.dataset import Dataset, Item
 from training.datasets.patients import Split
-from training.datasets.pixels import Examples, labels_of, patients_of
+from training.datasets.pixels import Examples, Squares
 from training.familiarity.noticing import false_alarms
 
 ALLOWED_FALSE_ALARMS: Final = 0.01
@@ -23,7 +22,8 @@ ALLOWED_FALSE_ALARMS: Final = 0.01
 _SHRINKAGE: Final = {"layout": 0.5, "edges": 0.5, "detail": 0.01}
 _JUST_ABOVE: Final = 1 + 1e-4
 
-Described = dict[str, NDArray[np.float32]]
+# images at a time in 64 bits
+_ROWS: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -32,33 +32,38 @@ class Descriptions:
 
     Attributes
     ----------
-    rows : list of dict
-        One an image.
+    values : dict of str to ndarray of float32, shape (n, d)
+        A key of `DESCRIPTIONS` each; together 1.9 KB an image.
     labels, patients : ndarray of int64, shape (n,)
         As in `training.datasets.pixels.Examples`.
     """
 
-    rows: list[Described]
+    values: dict[str, NDArray[np.float32]]
     labels: NDArray[np.int64]
     patients: NDArray[np.int64]
 
 
-def describe_items(
-    dataset: Dataset, items: Sequence[Item], spec: PreprocessSpec, advance: Callable[[], None] = lambda: None
-) -> Descriptions:
-    """Describe images as they are read, one at a time: of the fitted ones there may be more than memory holds."""
-    rows = []
-    for item in items:
-        rows.append(describe(spec.apply(dataset.master(item))))
+def of_examples(examples: Examples, advance: Callable[[], None] = lambda: None) -> Descriptions:
+    """Describe images that are network input already, one at a time: there may be more than memory holds."""
+    return Descriptions(_values(examples.planes, len(examples), advance), examples.labels, examples.patients)
+
+
+def of_squares(squares: Squares, spec: PreprocessSpec, advance: Callable[[], None] = lambda: None) -> Descriptions:
+    """Describe images that are kept as squares, as `of_examples`; their rounding, to 1/65535, is all that differs."""
+    planes = (spec.finish(square.astype(np.float32))[:, :, 0] for square in squares.planes)
+    return Descriptions(_values(planes, len(squares), advance), squares.labels, squares.patients)
+
+
+def _values(
+    planes: Iterable[NDArray[np.float32]], count: int, advance: Callable[[], None]
+) -> dict[str, NDArray[np.float32]]:
+    probe = describe(np.zeros((1, 1, 1), np.float32))
+    values = {name: np.empty((count, len(one)), np.float32) for name, one in probe.items()}
+    for row, plane in enumerate(planes):
+        for name, described in describe(plane[:, :, np.newaxis]).items():
+            values[name][row] = described
         advance()
-    return Descriptions(rows, labels_of(items), patients_of(items))
-
-
-def of_examples(examples: Examples) -> Descriptions:
-    """Describe images that are network input already."""
-    return Descriptions(
-        [describe(plane[..., np.newaxis]) for plane in examples.planes], examples.labels, examples.patients
-    )
+    return values
 
 
 def fit(fitted: Descriptions, held_out: Descriptions) -> Familiarity:
@@ -72,24 +77,36 @@ def fit(fitted: Descriptions, held_out: Descriptions) -> Familiarity:
         Of other patients: they set the scale of each description.
     """
     spreads = {}
+    classes, belongs = np.unique(fitted.labels, return_inverse=True)
     for name in DESCRIPTIONS:
-        values = np.stack([row[name] for row in fitted.rows]).astype(np.float64)
-        classes = np.unique(fitted.labels)
-        centres = np.stack([values[fitted.labels == label].mean(axis=0) for label in classes])
-        whitening = _whitening(values - centres[np.searchsorted(classes, fitted.labels)], _SHRINKAGE[name])
+        values = fitted.values[name]
+        of_class = [(belongs == number)[:, np.newaxis] for number in range(len(classes))]
+        centres = np.stack([values.mean(axis=0, dtype=np.float64, where=which) for which in of_class])
+        whitening = _whitening(_covariance(values, centres, belongs), _SHRINKAGE[name])
         spread = Spread(centres.astype(np.float32), whitening, 1.0)
-        reached = spread.distance(np.stack([row[name] for row in held_out.rows]))
+        reached = spread.distance(held_out.values[name])
         spreads[name] = Spread(spread.centres, whitening, _reached_by_few(reached))
     return Familiarity(spreads)
 
 
-def _whitening(centred: NDArray[np.float64], shrinkage: float) -> NDArray[np.float32]:
+def _covariance(
+    values: NDArray[np.float32], centres: NDArray[np.float64], belongs: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the covariance around each row's own centre, shape (d, d)."""
+    total = np.zeros((values.shape[1], values.shape[1]))
+    for start in range(0, len(values), _ROWS):
+        rows = slice(start, start + _ROWS)
+        centred = values[rows] - centres[belongs[rows]]
+        total += centred.T @ centred
+    return total / len(values)
+
+
+def _whitening(covariance: NDArray[np.float64], shrinkage: float) -> NDArray[np.float32]:
     """Return what makes differences of one length in every direction: the root of the inverse of their covariance."""
-    deviation = centred.std(axis=0)
+    deviation = np.sqrt(np.diagonal(covariance))
     # a value that never varies must not weigh without bound
     deviation = np.maximum(deviation, max(1e-3 * float(deviation.max()), 1e-6))
-    scaled = centred / deviation
-    correlation = (1 - shrinkage) * scaled.T @ scaled / len(scaled) + shrinkage * np.eye(scaled.shape[1])
+    correlation = (1 - shrinkage) * covariance / np.outer(deviation, deviation) + shrinkage * np.eye(len(deviation))
     lengths, directions = np.linalg.eigh(correlation)
     whitening: NDArray[np.float64] = directions / np.sqrt(lengths) / deviation[:, np.newaxis]
     return whitening.astype(np.float32)
@@ -112,12 +129,12 @@ def choose(familiarity: Familiarity, validation: Examples, test: Examples) -> Un
         Where the share of false alarms is looked at and nothing is chosen; may be empty.
     """
     found = of_examples(validation)
-    values = familiarity.of(found.rows)
+    values = familiarity.of(found.values)
     # just above an image that is still familiar, so that rounding in another build of a library flags nothing
     threshold = _reached_by_few(values) * _JUST_ABOVE
     alarms = {Split.VALIDATION.value: false_alarms(values, found.patients, threshold)}
     if len(test):
-        alarms[Split.TEST.value] = false_alarms(familiarity.of(of_examples(test).rows), test.patients, threshold)
+        alarms[Split.TEST.value] = false_alarms(familiarity.of(of_examples(test).values), test.patients, threshold)
     return Unfamiliarity(
         threshold=threshold,
         allowed_false_alarms=ALLOWED_FALSE_ALARMS,

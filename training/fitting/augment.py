@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from training.fitting.affine import around_middle
+
 _BILINEAR: Final = Image.Resampling.BILINEAR
 _COIN: Final = 0.5
 _WIDEST_FRAME: Final = 0.15
@@ -53,12 +55,8 @@ def _warp(plane: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.fl
     angle = np.deg2rad(rng.uniform(-8, 8))
     wide, high = rng.uniform(0.88, 1.12, 2)
     right, down = rng.uniform(-0.05, 0.05, 2) * size
-    cosine, sine, centre = np.cos(angle), np.sin(angle), (size - 1) / 2
-    a, b, d, e = cosine * wide, -sine * wide, sine * high, cosine * high
-    matrix = (
-        a, b, centre + right - a * centre - b * centre,
-        d, e, centre + down - d * centre - e * centre,
-    )  # fmt: skip
+    cosine, sine = np.cos(angle), np.sin(angle)
+    matrix = around_middle(size, (cosine * wide, -sine * wide), (sine * high, cosine * high), (right, down))
     image = Image.fromarray(plane)
     warped = image.transform((size, size), Image.Transform.AFFINE, matrix, _BILINEAR, fillcolor=float(plane.mean()))
     return np.asarray(warped, np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from core.files import move_durably
 # what HDF5 adds: to each array, and in all
 _EACH: Final = 4 << 10
 _MORE: Final = 1 << 20
+_UNFINISHED: Final = ".unfinished-"
 
 
 def save_weights(model: Any, path: Path) -> None:
@@ -29,8 +31,12 @@ def save_weights(model: Any, path: Path) -> None:
     OSError
         If the disk refuses; an older file is then as it was.
     """
-    # Keras wants the ending; hidden, so that nothing takes it for an epoch
-    temporary = path.with_name(".unfinished.weights.h5")
+    # what was killed in the middle left them behind
+    for left in path.parent.glob(f"{_UNFINISHED}*"):
+        left.unlink(missing_ok=True)
+    # Keras wants the ending; hidden, so that nothing takes it for an epoch; a name of its own, so that a process that
+    # was stopped here and lost its place writes into no other's file
+    temporary = path.with_name(f"{_UNFINISHED}{secrets.token_hex(4)}.weights.h5")
     try:
         with temporary.open("wb") as file:
             # HDF5 ends the process by a segmentation fault where it cannot write whole: see first that there is room

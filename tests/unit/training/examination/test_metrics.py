@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -71,6 +72,20 @@ def test_patients_are_drawn_whole() -> None:
         assert weights[0] == weights[1] == weights[2]
         assert weights[4] == weights[5]
         assert weights[0] + weights[3] + weights[4] == 3
+
+
+def test_resamples_are_drawn_one_at_a_time_and_are_those_on_record() -> None:
+    patients = np.repeat(np.arange(4000), 5)
+    tracemalloc.start()
+    try:
+        total = sum(float(weights[0]) for weights in patient_weights(patients, 100, seed=0))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # one of them takes 160 KB, all of them 16 MB
+    assert most < 2 << 20
+    rng = np.random.default_rng(0)
+    assert total == sum(float(rng.multinomial(4000, np.full(4000, 1 / 4000))[0]) for _ in range(100))
 
 
 def test_patients_are_counted_as_they_are_drawn() -> None:

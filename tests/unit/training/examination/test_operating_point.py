@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from training.errors import FitFailed
+from training.examination import operating_point
 from training.examination.metrics import Scored
 from training.examination.operating_point import band_around, binomial_lower_bound, choose, sensitivity_lower_bound
 
@@ -57,6 +58,51 @@ def test_the_highest_threshold_that_assures_the_sensitivity() -> None:
     assert band == band_around(point.threshold, data.scores)
     assert (point.patients, point.images) == (500, 500)
     assert point.specificity.value == pytest.approx(np.mean(data.scores[data.labels == 0] < point.threshold), abs=1e-5)
+
+
+def looking_at_each(data: Scored, required: float) -> tuple[float, float] | None:
+    """Choose as the rule says, threshold by threshold from the highest down."""
+    ill, values = data.only(data.labels == 1), np.unique(data.scores)
+    for value in np.unique(ill.scores)[::-1]:
+        below = values[values < value]
+        threshold = float(value + below[-1]) / 2 if len(below) else float(value) / 2
+        bound = sensitivity_lower_bound(ill, threshold)
+        if np.mean(ill.scores >= value) >= required and bound >= required and threshold > 0:
+            return threshold, bound
+    return None
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_halving_finds_what_looking_at_each_finds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operating_point, "_RESAMPLES", 100)
+    rng = np.random.default_rng(seed)
+    # few distinct scores and so many ties; patients of several images, who fail together
+    count, digits = int(rng.integers(60, 120)), int(rng.integers(1, 4))
+    labels, patients = rng.integers(0, 2, count), rng.integers(0, 50, count)
+    luck = rng.random(50)[patients]
+    data = scored(labels, np.round(np.clip(0.5 * luck + rng.random(count) / 2 + 0.2 * labels, 0, 1), digits), patients)
+    for required in (0.5, 0.7, 0.8, 0.9):
+        expected = looking_at_each(data, required)
+        try:
+            point, _ = choose(data, required)
+        except FitFailed:
+            assert expected is None
+        else:
+            assert expected == (point.threshold, pytest.approx(point.sensitivity_lower_bound, abs=6e-6))
+
+
+def test_few_bounds_are_worked_out_for_many_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counting(ill: Scored, threshold: float, confidence: float) -> float:
+        asked.append(threshold)
+        return sensitivity_lower_bound(ill, threshold, confidence)
+
+    monkeypatch.setattr(operating_point, "_RESAMPLES", 20)
+    monkeypatch.setattr(operating_point, "sensitivity_lower_bound", counting)
+    choose(example(ill=2000), required=0.5)
+    # a thousand thresholds reach the share
+    assert len(asked) <= 12
 
 
 def test_either_side_of_the_threshold_may_be_uncertain() -> None:

@@ -12,6 +12,7 @@ from training.errors import FitFailed
 from training.fitting.averaging import Average
 from training.fitting.recipe import RECIPES
 from training.fitting.run import Epoch, Run
+from training.fitting.weights import save_weights
 
 
 def epoch(number: int, watch_loss: float) -> Epoch:
@@ -84,6 +85,31 @@ def test_an_epoch_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with writing_at_most(10), pytest.raises(FitFailed, match=r"progress\.json could not be written"):
         run.after(epoch(1, 0.5), "f")
     assert Run.start_or_resume(tmp_path / "r", "f").epochs == ()
+
+
+def test_two_that_write_the_same_epoch_at_once_spoil_neither(tmp_path: Path) -> None:
+    path = tmp_path / "epoch-001.weights.h5"
+
+    class Slow(Model):
+        """Is overtaken while it writes, as a process that was stopped and lost its place."""
+
+        def save_weights(self, temporary: Path) -> None:
+            with temporary.open("r+b") as file:
+                save_weights(Model(), path)
+                file.write(bytes(1 << 20))
+
+    # what it wrote is gone, and the other's file is whole
+    with pytest.raises(FileNotFoundError):
+        save_weights(Slow(), path)
+    with h5py.File(path) as file:
+        assert file["weights"].shape == (200_000,)
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_was_killed_while_writing_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / ".unfinished-00000000.weights.h5").write_bytes(b"w")
+    save_weights(Model(), tmp_path / "epoch-001.weights.h5")
+    assert [found.name for found in tmp_path.iterdir()] == ["epoch-001.weights.h5"]
 
 
 def test_a_record_from_before_the_learning_rate_was_noted_is_read(tmp_path: Path) -> None:
