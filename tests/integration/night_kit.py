@@ -48,7 +48,7 @@ ILL, WELL = ImageClass.PNEUMONIA, ImageClass.NORMAL
 KEY: Ed25519PrivateKey = make_key(7)
 FIRST = date(2027, 3, 1)
 # of the first champion, and not of the public collection: what its challengers are for as well
-USE = INTENDED_USE.model_copy(update={"age_days": (6575, 40000)})
+USE = INTENDED_USE.model_copy(update={"age_days": (30, 6575)})
 
 # far wider than a hospital's: a hundred drawn chests must be able to show something within a test
 LENIENT: Mapping[str, object] = {

@@ -45,9 +45,10 @@ from training.bundling.claims import Claims
 from training.bundling.convert import to_litert
 from training.bundling.head import head_of
 from training.bundling.patterns import make_checks
-from training.datasets.assignment import Assignment, assign
+from training.datasets.assignment import Assignment, assign, digests_of
 from training.datasets.dataset import LABELS, Dataset, Item, open_dataset
 from training.datasets.patients import Split, patient_digest
+from training.datasets.pictures import remember, remembered
 from training.datasets.pixels import Examples, Kept, Squares, load, load_squares
 from training.drawing import require_matplotlib
 from training.errors import DatasetError, FitFailed
@@ -177,6 +178,11 @@ class Order:
         """Where work in progress lies."""
         return self.out.with_name(f"{self.out.name}.partial")
 
+    @property
+    def kept(self) -> Path:
+        """Where what was decoded lies."""
+        return self.cache or self.partial / "images"
+
 
 def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher) -> tuple[Manifest, str]:
     """Train a model and write its bundle.
@@ -199,7 +205,10 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
     with open_dataset(order.data, order.rules) as dataset:
         dataset.require_classes()
         name, attribution, intended_use = order.claims.of(dataset)
-        assignment = assign(dataset, advance=watcher.stage("look for copies", len(dataset.items)))
+        step = watcher.stage("look for copies", len(dataset.items))
+        assignment = assign(dataset, digests=digests_of(dataset, step, remembered(order.kept)))
+        # a run that goes on decodes nothing again
+        remember(order.kept, assignment.digests)
         source = Source(dataset, assignment, name, attribution, intended_use, patient_digest)
         return build_from(order, source, key, now, watcher, holding=alone)
 
@@ -295,7 +304,7 @@ def _begin(order: Order, assignment: Assignment) -> _Work:
     if started_from is not None:
         fingerprint = hashlib.sha256(f"{fingerprint}\n{started_from}".encode()).hexdigest()
     run = Run.start_or_resume(order.partial, fingerprint)
-    return _Work(computing, Kept(order.cache or order.partial / "images", digest), fingerprint, run)
+    return _Work(computing, Kept(order.kept, digest), fingerprint, run)
 
 
 @contextmanager

@@ -61,20 +61,39 @@ class Assignment:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def digest(dataset: Dataset, advance: Callable[[], None] = lambda: None) -> dict[str, Digests]:
+def digests_of(
+    dataset: Dataset, advance: Callable[[], None] = lambda: None, known: Mapping[str, str] | None = None
+) -> dict[str, Digests]:
     """Read every image of a data set and return its digests by item key.
+
+    Parameters
+    ----------
+    advance : callable
+        Called after each image.
+    known : mapping of str to str, optional
+        Digests of pictures by those of their files, of an earlier time: such files are not decoded again.
 
     Raises
     ------
     DatasetError
         Naming the first that cannot be read.
     """
-    found = {}
+    found: dict[str, Digests] = {}
+    strange = list(dataset.items)
+    if known:
+        strange.clear()
+        for item in dataset.items:
+            file = hashlib.sha256(dataset.read(item)).hexdigest()
+            if (picture := known.get(file)) is None:
+                strange.append(item)
+            else:
+                found[item.key] = Digests(file, picture)
+                advance()
 
     def look(_: Item, rendered: Rendered) -> Digests:
         return Digests(rendered.file_digest, master_digest(rendered.master))
 
-    for item, digests in scan(dataset, dataset.items, look, advance):
+    for item, digests in scan(dataset, strange, look, advance):
         if isinstance(digests, DatasetError):
             raise digests
         found[item.key] = digests
@@ -107,7 +126,7 @@ def assign(
         If a picture cannot be read, or identical pictures carry different labels.
     """
     if digests is None:
-        digests = digest(dataset, advance)
+        digests = digests_of(dataset, advance)
     published_test = any(item.published_split == "test" for item in dataset.items)
     placed: dict[str, Split] = {}
     copies: dict[str, list[Item]] = defaultdict(list)
