@@ -207,8 +207,6 @@ def build(order: Order, key: Ed25519PrivateKey, now: datetime, watcher: Watcher)
         name, attribution, intended_use = order.claims.of(dataset)
         step = watcher.stage("look for copies", len(dataset.items))
         assignment = assign(dataset, digests=digests_of(dataset, step, remembered(order.kept)))
-        # a run that goes on decodes nothing again
-        remember(order.kept, assignment.digests)
         source = Source(dataset, assignment, name, attribution, intended_use, patient_digest)
         return build_from(order, source, key, now, watcher, holding=alone)
 
@@ -247,6 +245,8 @@ def _build(
 ) -> tuple[Manifest, str]:
     dataset, assignment = source.dataset, source.assignment
     work = _begin(order, assignment)
+    # a run that goes on decodes nothing to look for copies
+    remember(order.kept, assignment.digests)
     order = replace(order, precision=work.computing.precision)
     examples = {}
     with _nothing_left_of(order.partial, work.run):

@@ -31,7 +31,8 @@ def remember(folder: Path, digests: Mapping[str, Digests]) -> None:
         Naming the file, if the disk refuses.
     """
     known = remembered(folder)
-    more = {found.file: found.picture for found in digests.values()}
+    # what is kept as a master is its own picture, and is not decoded in any case
+    more = {found.file: found.picture for found in digests.values() if found.file != found.picture}
     if not more.items() <= known.items():
         make_directories(folder)
         write_durably(folder / _NAME, json.dumps(known | more).encode())
