@@ -114,7 +114,7 @@ def compare(
 
     Writes report.html, report.md and report.json. Interrupted, the same command goes on where it stopped.
 
-    Exit codes: 0 written; 2 wrong command line, settings or data, with what to do.
+    Exit codes: 0 written; 2 wrong command line, settings or data, with what to do; 3 the disk failed.
     """
     settings = load_settings()
     logging.configure(settings)

@@ -63,7 +63,8 @@ def explore_data(
 
     Writes a page with charts and samples before and after preprocessing. Changes nothing in the ledger.
 
-    Exit codes: 0 it can be trained on; 1 something must be put right before; 2 wrong command line, settings or data.
+    Exit codes: 0 it can be trained on; 1 something must be put right before; 2 wrong command line, settings or data;
+    3 the disk failed.
     """
     settings = load_settings()
     if out is None and not as_json:

@@ -132,7 +132,7 @@ def stress(
 
     Each model at its own operating point, with 95 % intervals by patient.
 
-    Exit codes: 0 measured; 2 wrong command line, settings, data or bundle, with what to do.
+    Exit codes: 0 measured; 2 wrong command line, settings, data or bundle, with what to do; 3 the disk failed.
     """
     settings = load_settings()
     logging.configure(settings)

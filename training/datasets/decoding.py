@@ -23,7 +23,7 @@ from imaging.instance import ReadingRules
 from imaging.master import load_master, master_path
 from imaging.reading import Attributes, Reading
 from imaging.reasons import Rejection
-from imaging.scope import ScopeRules, normalise
+from imaging.scope import ScopeRules
 from training.datasets.decode_instance import ANSWERS, READY, REQUESTS, Request
 
 _SECONDS: Final = 25.0
@@ -40,14 +40,7 @@ _ANY_AGE: Final = (0.0, 1e6)
 
 def default_rules() -> ReadingRules:
     """Return the scope rules as shipped, for any age: whom a model is made for is decided by who trains it."""
-    fields = Settings.model_fields
-    scope = ScopeRules(
-        modalities=frozenset(fields["modalities"].default),
-        chest_synonyms=frozenset(normalise(word) for word in fields["chest_synonyms"].default),
-        ages_days=_ANY_AGE,
-        withhold_outside_ages=False,
-    )
-    return ReadingRules(scope, maximum_decoded_bytes=fields["maximum_decoded_bytes"].default)
+    return site_rules(Settings.model_construct())
 
 
 def site_rules(settings: Settings) -> ReadingRules:

@@ -42,7 +42,12 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
         self.above = self._root.parts[-2:]
-        self.names = tuple(sorted(path.relative_to(self._root).as_posix() for path in _below(self._root)))
+        try:
+            self.names = tuple(sorted(path.relative_to(self._root).as_posix() for path in _below(self._root)))
+        except OSError as error:
+            raise DatasetError(
+                f"{error.filename} cannot be looked into ({error.strerror}); mend it, or move it out of the data set"
+            ) from error
 
     def read(self, name: str) -> bytes:
         """Return a file's content."""
@@ -85,7 +90,7 @@ def open_files(location: Path) -> Iterator[Files]:
     Raises
     ------
     DatasetError
-        If it is missing, or neither folder nor zip.
+        If it is missing, neither folder nor zip, or has a folder that cannot be looked into.
     """
     if location.is_dir():
         yield Folder(location)
@@ -106,9 +111,15 @@ def is_rubbish(name: str) -> bool:
 
 
 def _below(root: Path) -> Iterator[Path]:
-    """Find the files in a folder and in those that it links to, none of them twice by one way around."""
+    """Find the files in a folder and in those that it links to, none of them twice by one way around.
+
+    Raises
+    ------
+    OSError
+        Where a folder cannot be looked into: what lies there must not be missed without a word.
+    """
     within: dict[str, frozenset[tuple[int, int]]] = {}
-    for folder, names, files in os.walk(root, followlinks=True):
+    for folder, names, files in os.walk(root, followlinks=True, onerror=_refuse):
         known = Path(folder).stat()
         way = within.pop(folder, frozenset()) | {(known.st_dev, known.st_ino)}
         here = Path(folder)
@@ -118,11 +129,12 @@ def _below(root: Path) -> Iterator[Path]:
         yield from (path for name in files if (path := here / name).is_file())
 
 
+def _refuse(error: OSError) -> None:
+    raise error
+
+
 def _leads_back(folder: Path, way: frozenset[tuple[int, int]]) -> bool:
-    try:
-        known = folder.stat()
-    except OSError:
-        return True
+    known = folder.stat()
     return (known.st_dev, known.st_ino) in way
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,20 @@ def test_links_are_followed_and_lead_nowhere_for_ever(tmp_path: Path) -> None:
     (linked / "train" / "up").symlink_to(linked)
     (linked / "train" / "gone").symlink_to(tmp_path / "nowhere")
     assert keys(linked) == sorted(files)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path) -> None:
+    location = write_folder(tmp_path / "c", FILES)
+    # deeper than a path may be long: made step by step, since no name could reach it
+    here = os.open(location, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=here)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    with pytest.raises(DatasetError, match="cannot be looked into"):
+        keys(location)
 
 
 def test_what_lies_in_a_class_folder_and_is_no_picture_is_counted(tmp_path: Path) -> None:
